@@ -1,0 +1,61 @@
+"""Where Dagster keeps its history: DAGSTER_HOME, else in the state directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.settings import Settings
+
+DAGSTER_YAML = """\
+# Written once by learning-pipeline; yours to edit.
+
+# A run whose process was killed is started again and goes on where it stood.
+run_retries:
+  enabled: true
+  max_retries: 3
+
+# Frees what a killed run still holds, and ends runs that never started.
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+
+telemetry:
+  enabled: false
+"""
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The folder of Dagster's own state; made, with its configuration, if missing.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+    """
+    chosen = os.environ.get("DAGSTER_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    home = (settings.state_dir / "dagster_home").absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), (home / "dagster.yaml").open("x") as file:
+            file.write(DAGSTER_YAML)
+    except OSError as error:
+        message = (
+            f"{home} cannot be written: {error.strerror}; make it writable, or set "
+            "LEARNING_PIPELINE_STATE_DIR to another directory"
+        )
+        raise ConfigurationError(message) from error
+    return home
+
+
+@contextlib.contextmanager
+def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance that `process` and `dev` share."""
+    with DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        yield instance

@@ -1,0 +1,76 @@
+"""Writing for people and for scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from learning_pipeline.errors import ConfigurationError
+
+STANDARD_OUTPUT = "-"
+
+
+def echo_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def echo_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table; numbers, all but the first column, to the right."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if index else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width: do not fold what `grep` and `awk` are to read.
+    width = None if sys.stdout.isatty() else 1000
+    Console(width=width, markup=False, highlight=False, soft_wrap=True).print(table)
+
+
+@contextlib.contextmanager
+def atomic_output(out: str) -> Iterator[BinaryIO]:
+    """A stream to standard output (`-`), or to a file that appears when it is whole.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    if out == STANDARD_OUTPUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(out).absolute()
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        message = f"cannot write {out}: {error.strerror}"
+        raise ConfigurationError(message) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        message = f"cannot write {out}: {error.strerror or error}"
+        raise ConfigurationError(message) from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,107 @@
+"""`process`: one pass over the files, through Dagster, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from learning_pipeline.cli.home import dagster_instance
+from learning_pipeline.cli.progress import ProgressDisplay
+from learning_pipeline.errors import InvalidPartitionKeyError
+from learning_pipeline.settings import Settings, load_settings
+from learning_pipeline.store import Store
+from learning_pipeline.telemetry import Discovery, decode_key, discover
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE…]")
+def process(files: tuple[str, ...]) -> int:
+    """Process all telemetry files up to their ends, or only these.
+
+    A FILE is a partition key: the path relative to the telemetry root, with unusual
+    characters percent-encoded, as `status` shows it. Each file goes on from the byte
+    where its last commit stood; files without anything new are passed over.
+
+    Exit code 0: all succeeded. 1: a file failed. 2: bad usage.
+    """
+    settings = load_settings()
+    return process_files(settings, files)
+
+
+def process_files(settings: Settings, files: Sequence[str]) -> int:
+    """Process `files`, or all, with a progress bar each; gives the exit code."""
+    for file in files:
+        _require_key(file)
+    discovery = discover(settings.telemetry_dir, settings.patterns)
+    for problem in discovery.problems:
+        click.echo(f"left out: {problem.path}: {problem.detail}", err=True)
+    if not files and not discovery.files:
+        click.echo(
+            f"No telemetry files below {settings.telemetry_dir} match "
+            f"{settings.telemetry_patterns}. Put some there, or see "
+            "`learning-pipeline demo`."
+        )
+        return 0
+    # Dagster takes seconds to import; wrong usage should not wait for it.
+    from learning_pipeline.cli.runs import RunOutcome, execute_runs  # noqa: PLC0415
+
+    with dagster_instance(settings) as instance:
+        wanted = _wanted(settings, instance, discovery, files)
+        if not wanted:
+            click.echo(f"{len(discovery.files)} files, nothing new.")
+            return 0
+        sizes = {file.partition: file.size_bytes for file in discovery.files}
+        with ProgressDisplay(sizes) as display:
+            outcome: RunOutcome = execute_runs(settings, instance, wanted, display)
+    for warning in outcome.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    for partition, error in sorted(outcome.failures.items()):
+        click.echo(f"Error: {partition}: {error}", err=True)
+    click.echo(
+        f"{len(wanted) - len(outcome.failures)} files processed, "
+        f"{len(outcome.failures)} failed: {display.event_count} events, "
+        f"{display.row_count} patterns, {display.dead_letter_count} dead letters."
+    )
+    return EXIT_FAILED if outcome.failures else 0
+
+
+def _require_key(file: str) -> None:
+    try:
+        decode_key(file)
+    except InvalidPartitionKeyError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _wanted(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    discovery: Discovery,
+    files: Sequence[str],
+) -> list[str]:
+    from learning_pipeline.defs.partitions import known_keys  # noqa: PLC0415
+    from learning_pipeline.defs.planning import files_with_unread  # noqa: PLC0415
+    from learning_pipeline.defs.sensors import STAGE  # noqa: PLC0415
+
+    there = {file.partition for file in discovery.files}
+    if files:
+        # A file that was processed before and is gone now fails by itself, with
+        # its reason; what nobody has ever seen is a mistyped name.
+        unknown = sorted({*files} - there - {*known_keys(instance)})
+        if unknown:
+            message = (
+                f"no telemetry file {', '.join(map(repr, unknown))} below "
+                f"{settings.telemetry_dir} matches {settings.telemetry_patterns}; "
+                "`learning-pipeline status` lists the files"
+            )
+            raise click.UsageError(message)
+        return list(dict.fromkeys(files))
+    with Store(settings.resolved_store_url) as store:
+        checkpoints = store.checkpoints(stage=STAGE, with_kinds=False)
+    return [file.partition for file in files_with_unread(discovery.files, checkpoints)]

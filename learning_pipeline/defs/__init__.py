@@ -1,0 +1,55 @@
+"""Everything that imports Dagster; `build_definitions` wires it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster import BetaWarning, PreviewWarning
+
+# Backfill policies and partitioned checks: used on purpose, with Dagster's version
+# bounded. Said before the modules below declare them.
+warnings.filterwarnings("ignore", category=BetaWarning)
+warnings.filterwarnings("ignore", category=PreviewWarning)
+
+from learning_pipeline.defs.assets import (
+    IO_MANAGER_KEY,
+    interaction_patterns,
+    telemetry_file,
+)
+from learning_pipeline.defs.checks import checkpoint_checks
+from learning_pipeline.defs.io_manager import checkpoint_io_manager
+from learning_pipeline.defs.jobs import learn
+from learning_pipeline.defs.partitions import telemetry_files
+from learning_pipeline.defs.reporting import ProgressListener
+from learning_pipeline.defs.schedules import learn_hourly
+from learning_pipeline.defs.sensors import build_sensor
+from learning_pipeline.settings import load_settings
+
+__all__ = ["build_definitions", "interaction_patterns", "telemetry_files"]
+
+
+def build_definitions(
+    listeners: Sequence[ProgressListener] = (),
+) -> dg.Definitions:
+    """The project's definitions.
+
+    Args:
+        listeners: Called with the progress of every file, in the run's process.
+    """
+    settings = load_settings()
+    executor = (
+        dg.in_process_executor
+        if settings.executor == "in_process"
+        else dg.multiprocess_executor
+    )
+    return dg.Definitions(
+        assets=[telemetry_file, interaction_patterns],
+        asset_checks=[checkpoint_checks],
+        jobs=[learn],
+        schedules=[learn_hourly],
+        sensors=[build_sensor(settings)],
+        resources={IO_MANAGER_KEY: checkpoint_io_manager(listeners)},
+        executor=executor,
+    )

@@ -1,0 +1,50 @@
+"""The assets of this project, as declarations: what is read, the function, the table."""
+
+import dagster as dg
+
+from learning_pipeline.defs.partitions import telemetry_files
+from learning_pipeline.extraction import PatternExtractor, load_extractors
+from learning_pipeline.settings import load_settings
+from learning_pipeline.stages import StageOutput, TelemetryStream
+from learning_pipeline.store import patterns
+
+IO_MANAGER_KEY = "checkpoint_io_manager"
+
+_settings = load_settings()
+
+shared_runs = dg.BackfillPolicy.multi_run(
+    max_partitions_per_run=_settings.max_files_per_run
+)
+"""Backfills start a run per so many files, not per file."""
+
+telemetry_file = dg.AssetSpec(
+    "telemetry_file",
+    description=(
+        "One partition per append-only JSONL file below the telemetry root, written "
+        "by agents. Observed: size, and how far each stage has read."
+    ),
+    partitions_def=telemetry_files,
+    metadata={"dagster/io_manager_key": IO_MANAGER_KEY},
+    kinds={"json"},
+    group_name="telemetry",
+)
+
+
+@dg.asset(
+    partitions_def=telemetry_files,
+    io_manager_key=IO_MANAGER_KEY,
+    backfill_policy=shared_runs,
+    group_name="learning",
+    kinds={"sql"},
+)
+def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
+    """One row per task done, error resolved or question answered well.
+
+    Rows and the offset behind them are committed together, so a rerun goes on from
+    the byte where the last commit stood. Materialise a partition as often as you
+    like: nothing is lost, nothing is there twice.
+    """
+    extractor = PatternExtractor(
+        load_extractors(), dead_letter_raw_bytes=load_settings().dead_letter_raw_bytes
+    )
+    return telemetry_file.batches(extractor, into=patterns)

@@ -1,0 +1,320 @@
+"""The checkpoint IO manager: an asset's lazy stream in, committed rows out.
+
+`load_input` describes what is unread, `handle_output` drains it: each batch's rows
+and end offset in one transaction. So reruns, retries, schedules and backfills all
+resume from the stored offsets, with no code of their own.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from learning_pipeline import logs
+from learning_pipeline.defs.interruption import interrupts_at_boundaries
+from learning_pipeline.defs.reporting import (
+    ObservationReporter,
+    ProgressListener,
+    final_metadata,
+)
+from learning_pipeline.errors import (
+    ConfigurationError,
+    LearningPipelineError,
+    TelemetryError,
+    FencedError,
+)
+from learning_pipeline.model import Progress
+from learning_pipeline.settings import Settings, load_settings
+from learning_pipeline.stages import (
+    PartitionDrain,
+    StageOutput,
+    TelemetryStream,
+)
+from learning_pipeline.store import Claim, StageSession, Store
+from learning_pipeline.telemetry import ReadLimits
+
+FEW_FILES = 20
+"""In a run of more files each reports only its end: an event costs milliseconds."""
+
+MAX_FAILURES_SHOWN = 10
+
+_ROOT_RUN_TAG = "dagster/root_run_id"
+_MAX_RETRIES_TAG = "dagster/max_retries"
+
+
+@dataclass
+class _Outcome:
+    """What became of the files of one run."""
+
+    finished: dict[str, Progress] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    failures: dict[str, LearningPipelineError] = field(default_factory=dict)
+
+
+class CheckpointIOManager(dg.IOManager):
+    """Loads unread telemetry and commits what assets make of it, exactly once.
+
+    Give it to a partitioned asset of your own with
+    `io_manager_key="checkpoint_io_manager"`: the asset takes `telemetry_file` and
+    returns `telemetry_file.rows(function, into=table)`.
+
+    Guarantees:
+        Killed anywhere, the next run of the partition goes on behind the last
+        commit: no row is lost and none is there twice.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        replay_from_start: bool = False,
+        listeners: Sequence[ProgressListener] = (),
+    ) -> None:
+        """Use the database, telemetry root and limits of `settings`.
+
+        Args:
+            settings: Of this process.
+            replay_from_start: Read the current generations again from offset 0,
+                replacing the rows; once per run, its retries included.
+            listeners: Called with the progress after each commit.
+        """
+        self._settings = settings
+        self._replay_from_start = replay_from_start
+        self._listeners = listeners
+
+    def load_input(self, context: dg.InputContext) -> TelemetryStream:
+        """Describe the telemetry of the run's partitions; nothing is read yet."""
+        if not context.has_asset_partitions:
+            message = (
+                f"{context.asset_key.to_user_string()} is loaded by partition: give "
+                "the asset partitions_def=telemetry_files"
+            )
+            raise ConfigurationError(message)
+        return TelemetryStream(tuple(sorted(context.asset_partition_keys)))
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Drain the stream of every partition of the run into commits.
+
+        A file that fails does not keep the others from being processed, nor from
+        being materialised.
+
+        Raises:
+            dagster.Failure: A file failed; the message names each and its remedy.
+        """
+        if not isinstance(obj, StageOutput):
+            message = (
+                f"{context.asset_key.to_user_string()} returned a "
+                f"{type(obj).__name__}: return telemetry_file.rows(...)"
+            )
+            raise ConfigurationError(message)
+        stage = context.asset_key.to_user_string()
+        few = len(obj.partitions) <= FEW_FILES
+        log = logs.teed_logger(
+            context.log,
+            level="INFO" if few else "WARNING",
+            stage=stage,
+            run_id=context.run_id,
+        )
+        outcome = _Outcome()
+        with (
+            Store(self._settings.resolved_store_url) as store,
+            store.session(
+                stage=stage,
+                table=obj.table,
+                run_id=context.run_id,
+                history_count=self._settings.checkpoint_history,
+            ) as session,
+        ):
+            self._replay(context, store, stage, obj.partitions, log)
+            try:
+                self._drain_all(context, session, obj, outcome, log, few=few)
+            finally:
+                # Also when terminated: what is committed is made durable.
+                with contextlib.suppress(LearningPipelineError):
+                    session.sync(outcome.claims)
+        self._conclude(context, outcome, log)
+
+    def _replay(
+        self,
+        context: dg.OutputContext,
+        store: Store,
+        stage: str,
+        partitions: Sequence[str],
+        log: Any,
+    ) -> None:
+        if not self._replay_from_start:
+            return
+        tags: Mapping[str, str] = context.step_context.dagster_run.tags
+        replayed_by = tags.get(_ROOT_RUN_TAG, context.run_id)
+        for partition in partitions:
+            rewound = store.replay(
+                stage=stage, partition=partition, replayed_by=replayed_by
+            )
+            if rewound is not None:
+                log.warning(
+                    "replaying_from_start",
+                    partition=partition,
+                    generation=rewound.generation,
+                    from_offset=rewound.from_offset,
+                    removed_row_count=rewound.row_count,
+                )
+
+    def _drain_all(
+        self,
+        context: dg.OutputContext,
+        session: StageSession,
+        output: StageOutput,
+        outcome: _Outcome,
+        log: Any,
+        *,
+        few: bool,
+    ) -> None:
+        reporter = ObservationReporter(
+            context,
+            interval_seconds=self._settings.progress_seconds,
+            report_start=few,
+        )
+        with interrupts_at_boundaries() as raise_if_interrupted:
+
+            def on_commit(progress: Progress) -> None:
+                for listener in self._listeners:
+                    listener(progress)
+                reporter(progress)
+                raise_if_interrupted()
+
+            try:
+                for partition in output.partitions:
+                    raise_if_interrupted()
+                    drain = PartitionDrain(
+                        session,
+                        telemetry_root=self._settings.telemetry_dir,
+                        partition=partition,
+                        transform=output.transform,
+                        limits=self._limits(),
+                        on_commit=on_commit,
+                        log=log,
+                    )
+                    try:
+                        claim, progress = drain.run()
+                    except (TelemetryError, FencedError) as error:
+                        outcome.failures[partition] = error
+                        log.error("file_failed", partition=partition, error=str(error))
+                        continue
+                    finally:
+                        if drain.claim is not None:
+                            outcome.claims.append(drain.claim)
+                    outcome.finished[partition] = progress
+                    for listener in self._listeners:
+                        listener(progress)
+                    log.info(
+                        "file_finished",
+                        partition=partition,
+                        offset=progress.offset,
+                        run_event_count=progress.run_event_count,
+                        run_row_count=progress.run_row_count,
+                        run_dead_letter_count=progress.run_dead_letter_count,
+                    )
+            except BaseException:
+                # Whatever ends the run here: the files that are done stay done.
+                self._materialize_finished(context, outcome)
+                raise
+
+    def _limits(self) -> ReadLimits:
+        return ReadLimits(
+            max_records=self._settings.checkpoint_interval,
+            max_batch_bytes=self._settings.max_batch_bytes,
+            max_record_bytes=self._settings.max_record_bytes,
+        )
+
+    def _conclude(
+        self, context: dg.OutputContext, outcome: _Outcome, log: Any
+    ) -> None:
+        if not outcome.failures:
+            _add_metadata(context, outcome.finished)
+            return
+        self._materialize_finished(context, outcome)
+        retryable = any(error.retryable for error in outcome.failures.values())
+        if not retryable:
+            # `allow_retries` stops only the step's own policy, not the run's retries.
+            context.step_context.instance.add_run_tags(
+                context.run_id, {_MAX_RETRIES_TAG: "0"}
+            )
+        shown = list(outcome.failures.items())[:MAX_FAILURES_SHOWN]
+        lines = [f"- {partition}: {error}" for partition, error in shown]
+        more = len(outcome.failures) - len(shown)
+        if more:
+            lines.append(f"- and {more} more, each with a line in the log")
+        total = len(outcome.failures) + len(outcome.finished)
+        log.error(
+            "run_failed", failed_count=len(outcome.failures), file_count=total
+        )
+        raise dg.Failure(
+            description=(
+                f"{len(outcome.failures)} of {total} files failed; the others are "
+                "done and materialised, what was committed stays:\n" + "\n".join(lines)
+            ),
+            metadata={
+                "failures": {
+                    partition: str(error)
+                    for partition, error in outcome.failures.items()
+                }
+            },
+            allow_retries=retryable,
+        )
+
+    def _materialize_finished(
+        self, context: dg.OutputContext, outcome: _Outcome
+    ) -> None:
+        # A failing step gives no materialisation to any of its partitions.
+        for partition, progress in outcome.finished.items():
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=context.asset_key,
+                    partition=partition,
+                    metadata=final_metadata(progress),
+                )
+            )
+        outcome.finished.clear()
+
+
+def _add_metadata(context: dg.OutputContext, finished: Mapping[str, Progress]) -> None:
+    for partition, progress in finished.items():
+        context.step_context.add_asset_metadata(
+            final_metadata(progress), context.asset_key, partition
+        )
+
+
+def checkpoint_io_manager(
+    listeners: Sequence[ProgressListener] = (),
+) -> dg.IOManagerDefinition:
+    """The resource `checkpoint_io_manager`; settings are read when a run begins.
+
+    Run config `replay_from_start: true` reads the files again from their start.
+    """
+
+    @dg.io_manager(
+        config_schema={
+            "replay_from_start": dg.Field(
+                bool,
+                default_value=False,
+                description=(
+                    "Read the current file of each partition again from offset 0, "
+                    "replacing its rows. Happens once per run, retries included."
+                ),
+            )
+        },
+        description="Commits rows and offsets together; resumes from stored offsets.",
+    )
+    def build(context: dg.InitResourceContext) -> CheckpointIOManager:
+        return CheckpointIOManager(
+            load_settings(),
+            replay_from_start=context.resource_config["replay_from_start"],
+            listeners=listeners,
+        )
+
+    return build
+
+
+__all__ = ["CheckpointIOManager", "checkpoint_io_manager"]

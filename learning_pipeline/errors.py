@@ -1,0 +1,110 @@
+"""The whole error tree. A class says cause and remedy; bad records are data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LearningPipelineError(Exception):
+    """Something went wrong that the operator has to know of.
+
+    The message says what to do. Typed, keyword-only details are attributes.
+    """
+
+    retryable = True
+    """Whether trying the same again can help with nobody stepping in."""
+
+    def __init__(self, message: str | None = None, /, **details: Any) -> None:
+        """Keep `details` as attributes; the class docstring is the default message."""
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+        self.__dict__.update(details)
+
+
+class ConfigurationError(LearningPipelineError):
+    """A setting is missing or wrong; the message names it and its remedy."""
+
+    retryable = False
+
+
+class ExtractorRegistrationError(ConfigurationError):
+    """An extractor from the entry point group cannot be used; fix or uninstall it."""
+
+    name: str
+
+
+class TelemetryError(LearningPipelineError):
+    """A telemetry file cannot be read.
+
+    Attributes:
+        partition: The partition key.
+    """
+
+    partition: str
+
+
+class InvalidPartitionKeyError(TelemetryError):
+    """A partition key names no file below the telemetry root; it was not opened."""
+
+    retryable = False
+
+
+class TelemetryFileMissingError(TelemetryError):
+    """The file is not there; restore it, or delete the partition."""
+
+
+class TelemetryFileUnreadableError(TelemetryError):
+    """The file cannot be opened or read; the message says why."""
+
+
+class TelemetryFileChangedError(TelemetryError):
+    """The file was truncated or rewritten while it was being read.
+
+    Attributes:
+        offset: Up to where its bytes were still the known ones.
+    """
+
+    offset: int
+
+
+class StoreError(LearningPipelineError):
+    """The state database cannot do what was asked."""
+
+
+class FencedError(StoreError):
+    """Another run claimed this file after this one; the newest claimant goes on.
+
+    Nothing is lost and nothing to do: the other run commits the rest.
+
+    Attributes:
+        stage: The asset.
+        partition: The partition key.
+    """
+
+    retryable = False
+    stage: str
+    partition: str
+
+
+class StoreUnavailableError(StoreError):
+    """The database is locked, full, read-only or gone; nothing of the batch was kept.
+
+    The message names the cause. Once it is gone, the next run resumes.
+    """
+
+
+class StateDamagedError(StoreError):
+    """The state database is damaged; it was not touched."""
+
+    retryable = False
+
+
+class StateVersionError(StoreError):
+    """The state database was written by another version of learning_pipeline."""
+
+    retryable = False
+
+
+class StageTableError(StoreError):
+    """A stage's table or rows do not fit each other; fix the stage's declaration."""
+
+    retryable = False

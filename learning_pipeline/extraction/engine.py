@@ -1,0 +1,247 @@
+"""Turns the records of a batch into pattern rows, dead letters and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from learning_pipeline.extraction.contexts import compact_json
+from learning_pipeline.extraction.custom import (
+    draft_context,
+    draft_metrics,
+    run_extractor,
+)
+from learning_pipeline.extraction.decoding import (
+    DEAD_LETTER_RAW_BYTES,
+    DECODE_ERRORS,
+    LEAST_NESTED_BYTES,
+    WRONG_FIELD_TYPE,
+    Rejection,
+    decode_envelope,
+    decode_object,
+    default_redactor,
+    explain,
+    is_too_deep,
+    kind_despite,
+    redacted_letter,
+)
+from learning_pipeline.extraction.drafts import Family
+from learning_pipeline.extraction.families import FAMILIES
+from learning_pipeline.extraction.patterns import Finisher
+from learning_pipeline.extraction.registry import (
+    Extractor,
+    check_kinds,
+    type_name,
+)
+from learning_pipeline.extraction.timestamps import canonical_timestamp
+from learning_pipeline.model import (
+    BatchOutput,
+    Counters,
+    DeadLetter,
+    Record,
+    RecordBatch,
+    Row,
+)
+
+NO_KIND = "(none)"
+"""Under what an event is counted that states no kind."""
+
+MAX_KIND_CHARS = 100
+
+_QUALITY_COLUMN = 10
+
+
+class PatternExtractor:
+    """Makes patterns of telemetry records.
+
+    Guarantees: a pure function of the batch, so that a replay gives the same rows,
+    however the records are split into batches. It raises for no record, whatever
+    its bytes: what cannot be processed becomes a dead letter.
+    """
+
+    def __init__(
+        self,
+        extractors: Iterable[Extractor] | None = None,
+        dead_letter_raw_bytes: int = DEAD_LETTER_RAW_BYTES,
+    ) -> None:
+        """Prepare the extraction.
+
+        Args:
+            extractors: Users' extractors beside the built-in families, such as
+                `load_extractors()` returns; None for none.
+            dead_letter_raw_bytes: How much of a dead letter's record is kept.
+
+        Raises:
+            ExtractorRegistrationError: One is unusable, or two claim a kind.
+        """
+        self._custom = check_kinds(tuple(extractors or ()))
+        self._families = {kind: family for family in FAMILIES for kind in family.kinds}
+        self._dead_letter_raw_bytes = dead_letter_raw_bytes
+        self._redactor = default_redactor()
+        self._finish = Finisher(self._redactor).finish
+
+    def __call__(  # noqa: C901, PLR0912 - the hot path, one call a record at most
+        self, batch: RecordBatch
+    ) -> BatchOutput:
+        """Return rows `(offset, ordinal, *Pattern)`, dead letters and counts."""
+        rows: list[Row] = []
+        letters: list[DeadLetter] = []
+        kind_counts: dict[str | None, int] = {}
+        redactions: dict[str, int] = {}
+        ignored_count = 0
+        families = self._families
+        custom = self._custom
+        extract = self._extract
+        decode = decode_envelope
+        for record in batch.records:
+            raw = record.raw
+            try:
+                # The parser does not look into the strings that it skips.
+                if not raw.isascii():
+                    raw.decode()
+                if len(raw) >= LEAST_NESTED_BYTES and is_too_deep(raw):
+                    raise RecursionError
+                envelope = decode(raw)
+                kind = envelope.event or envelope.event_type
+            except DECODE_ERRORS as error:
+                try:
+                    kind = kind_despite(raw, error)
+                except Rejection as rejection:
+                    if rejection.reason == WRONG_FIELD_TYPE:
+                        kind_counts[None] = kind_counts.get(None, 0) + 1
+                    letters.append(self._letter(record, rejection, redactions))
+                    continue
+            kind_counts[kind] = kind_counts.get(kind, 0) + 1
+            if kind is None:
+                ignored_count += 1
+                continue
+            try:
+                if kind in families:
+                    extract(families[kind], kind, record, rows, redactions)
+                elif kind in custom:
+                    self._extract_custom(kind, record, rows, redactions)
+                else:
+                    ignored_count += 1
+            except Rejection as rejection:
+                letters.append(self._letter(record, rejection, redactions))
+            except DECODE_ERRORS as error:
+                letters.append(self._letter(record, explain(raw, error), redactions))
+        if batch.rejected:
+            limit = self._dead_letter_raw_bytes
+            letters += (redacted_letter(r, limit, redactions) for r in batch.rejected)
+            letters.sort(key=_start_offset)
+        return BatchOutput(
+            rows,
+            letters,
+            Counters(
+                record_count=len(batch.records) + len(batch.rejected),
+                event_count=sum(kind_counts.values()),
+                row_count=len(rows),
+                quality_count=sum(row[_QUALITY_COLUMN] for row in rows),
+                ignored_count=ignored_count,
+                dead_letter_count=len(letters),
+                events_by_kind=self._count_by_label(kind_counts, redactions),
+                redactions_by_kind=redactions,
+            ),
+        )
+
+    def _extract(
+        self,
+        family: Family,
+        kind: str,
+        record: Record,
+        rows: list[Row],
+        redactions: dict[str, int],
+    ) -> None:
+        draft = family.extract(family.decode(record.raw))
+        if draft is None:
+            return
+        prompt, response, iterations, backend, context, metrics, timestamp = draft
+        payload, counts = self._finish(
+            kind,
+            prompt,
+            response,
+            iterations,
+            backend,
+            compact_json(context),
+            metrics,
+            canonical_timestamp(timestamp),
+        )
+        rows.append((record.start_offset, 0, *payload))
+        if counts:
+            _add(redactions, counts)
+
+    def _extract_custom(
+        self, kind: str, record: Record, rows: list[Row], redactions: dict[str, int]
+    ) -> None:
+        extractor = self._custom[kind]
+        event = decode_object(record.raw)
+        # Before the extractor runs: it may change what it is given.
+        timestamp = canonical_timestamp(
+            msgspec.Raw(msgspec.json.encode(event.get("timestamp")))
+        )
+        finished = []
+        for draft in run_extractor(extractor, event):
+            try:
+                finished.append(
+                    self._finish(
+                        kind,
+                        draft.prompt.strip(),
+                        draft.response.strip(),
+                        draft.iterations,
+                        draft.backend,
+                        draft_context(extractor, draft),
+                        draft_metrics(extractor, draft),
+                        timestamp,
+                    )
+                )
+            except UnicodeEncodeError:
+                raise Rejection(
+                    "extractor_returned_invalid",
+                    f"{type_name(extractor)} returned half a surrogate pair",
+                ) from None
+        # Only now, so that a record gives all its rows or none.
+        for ordinal, (payload, counts) in enumerate(finished):
+            rows.append((record.start_offset, ordinal, *payload))
+            _add(redactions, counts)
+
+    def _letter(
+        self, record: Record, rejection: Rejection, redactions: dict[str, int]
+    ) -> DeadLetter:
+        letter = DeadLetter(
+            record.start_offset,
+            record.end_offset,
+            rejection.reason,
+            rejection.detail,
+            record.raw,
+        )
+        return redacted_letter(letter, self._dead_letter_raw_bytes, redactions)
+
+    def _count_by_label(
+        self, kind_counts: Mapping[str | None, int], redactions: dict[str, int]
+    ) -> dict[str, int]:
+        """Return counts under names that are safe to store and to show."""
+        by_label: dict[str, int] = {}
+        for kind, count in kind_counts.items():
+            label = NO_KIND
+            if kind is not None:
+                label, found = self._redactor.redact(kind[:_LOOKED_AT_KIND_CHARS])
+                _add(redactions, {name: found[name] * count for name in found})
+                label = label.translate(_NO_CONTROLS)[:MAX_KIND_CHARS] or NO_KIND
+            by_label[label] = by_label.get(label, 0) + count
+        return by_label
+
+
+_NO_CONTROLS = dict.fromkeys((*range(32), 127))
+# A secret that the cut would split is still seen whole.
+_LOOKED_AT_KIND_CHARS = 10 * MAX_KIND_CHARS
+
+
+def _start_offset(letter: DeadLetter) -> int:
+    return letter.start_offset
+
+
+def _add(total: dict[str, int], counts: Mapping[str, int]) -> None:
+    for kind, count in counts.items():
+        total[kind] = total.get(kind, 0) + count

@@ -1,0 +1,55 @@
+"""The moment of an event, in one canonical form, or none: never "now"."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the result is UTC by its `Z`
+# Seconds would be the year 5138, milliseconds are 1973.
+_LEAST_MILLISECONDS: Final = 1e11
+_CANONICAL_LENGTH: Final = len('"2026-05-28T18:14:11.863954Z"')
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_number = msgspec.json.Decoder(int | float).decode
+
+
+def canonical_timestamp(raw: msgspec.Raw) -> str | None:
+    """Return ISO 8601 in UTC with microseconds and `Z`; None when it says no moment.
+
+    Args:
+        raw: JSON: an ISO 8601 string (without a zone: UTC), or seconds since 1970,
+            or milliseconds when above 1e11.
+    """
+    data = bytes(raw)
+    try:
+        if data[:1] == b'"':
+            if len(data) == _CANONICAL_LENGTH and data[5:21:3] == b"--T::.":
+                text = data[1:-1].decode()
+                if text[26] == "Z" and datetime.fromisoformat(text):
+                    return text
+            return _from_text(_decode_text(data))
+        if data and data not in _NO_MOMENTS:
+            return _from_number(_decode_number(data))
+    except (ValueError, OverflowError, msgspec.DecodeError):
+        pass
+    return None
+
+
+_NO_MOMENTS: Final = (b"null", b"true", b"false")
+
+
+def _from_text(text: str) -> str:
+    moment = datetime.fromisoformat(text.strip())
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="microseconds") + "Z"
+
+
+def _from_number(number: float) -> str:
+    if abs(number) > _LEAST_MILLISECONDS:
+        moment = _EPOCH + timedelta(milliseconds=number)
+    else:
+        moment = _EPOCH + timedelta(seconds=number)
+    return moment.isoformat(timespec="microseconds") + "Z"

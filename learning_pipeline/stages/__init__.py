@@ -1,0 +1,17 @@
+"""The stage engine, without Dagster: lazy streams and the drain into commits."""
+
+from learning_pipeline.stages.drain import PartitionDrain
+from learning_pipeline.stages.stream import (
+    EventFunction,
+    StageOutput,
+    TelemetryStream,
+    Transform,
+)
+
+__all__ = [
+    "EventFunction",
+    "PartitionDrain",
+    "StageOutput",
+    "TelemetryStream",
+    "Transform",
+]

@@ -1,0 +1,47 @@
+"""Named steps of load, commit and report, so that a test can stop at each.
+
+Production code calls `reached`, which does nothing unless a listener was installed
+in this process (`learning_pipeline.testing.crash_points` does that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+NAMES: Final = (
+    "claim.before",
+    "claim.after",
+    "load.before",
+    "load.after",
+    "read.after",
+    "transform.after",
+    "commit.begun",
+    "commit.checkpoint_written",
+    "commit.counts_written",
+    "commit.rows_written",
+    "commit.after",
+    "report.before",
+    "report.after",
+    "generation.before",
+    "generation.after",
+    "finish.before",
+    "finish.after",
+    "sync.before",
+    "sync.after",
+)
+"""Every step, in the order of a run."""
+
+_listener: Callable[[str], None] | None = None
+
+
+def reached(step: str) -> None:
+    """Tell the listener, if there is one, that the process stands at `step`."""
+    if _listener is not None:
+        _listener(step)
+
+
+def listen(listener: Callable[[str], None] | None) -> None:
+    """Install the one listener of this process; None removes it."""
+    global _listener  # noqa: PLW0603 - a single cheap hook on the hot path
+    _listener = listener

@@ -1,0 +1,116 @@
+"""What a database driver raises, turned into the errors of this project."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from learning_pipeline.errors import (
+    StateDamagedError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DAMAGE_SIGNS = ("malformed", "not a database", "unsupported file")
+_DAMAGE = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+_UNAVAILABLE = (
+    sqlite3.OperationalError,
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    PoolTimeoutError,
+)
+_UNWRAPPED = (sqlite3.Error, psycopg.Error, PoolTimeoutError, UnicodeEncodeError)
+_SHOWN_QUERY_KEYS = frozenset({"host", "port", "service"})
+
+
+def shown_url(url: str) -> str:
+    """The URL for people: without any password, also not one in its query."""
+    parsed = make_url(url)
+    query = {key: parsed.query[key] for key in parsed.query if key in _SHOWN_QUERY_KEYS}
+    return parsed.set(query=query).render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn what a database driver raises into the errors of this project.
+
+    Raises:
+        StateDamagedError: The database is malformed.
+        StoreUnavailableError: Locked, full, read-only, gone, refused.
+        StoreError: Anything else that the database refused.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise _explain(error.orig or error, url) from _harmless(error, url)
+    except _UNWRAPPED as error:
+        raise _explain(error, url) from _harmless(error, url)
+
+
+def _explain(error: BaseException, url: str) -> StoreError:
+    shown = shown_url(url)
+    cause = _without_password(_primary_text(error), url)
+    if isinstance(error, _DAMAGE) or (
+        isinstance(error, sqlite3.DatabaseError)
+        and any(sign in cause for sign in _DAMAGE_SIGNS)
+    ):
+        return damaged(shown, cause)
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailableError(
+            f"the state database {shown} cannot be used: {cause}. Nothing of the "
+            "current batch was kept; once the cause is gone, run again and it resumes."
+        )
+    return StoreError(f"the state database {shown} refused: {cause}")
+
+
+def _primary_text(error: BaseException) -> str:
+    # Not Postgres' DETAIL and CONTEXT: they quote values.
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or str(error).strip()
+
+
+def damaged(shown: str, cause: str) -> StateDamagedError:
+    """The error for a database that must not be touched."""
+    return StateDamagedError(
+        f"the state database {shown} is damaged ({cause}) and was not touched. "
+        "Restore it from a copy; or move it and its -wal and -shm files away and run "
+        "`learning-pipeline process`, which learns again from the telemetry that "
+        "still exists."
+    )
+
+
+def foreign(shown: str) -> StateDamagedError:
+    """The error for a database that is another program's."""
+    return StateDamagedError(
+        f"the state database {shown} holds another program's tables and was not "
+        "touched. Set LEARNING_PIPELINE_STATE_DIR or LEARNING_PIPELINE_STORE_URL to "
+        "a place of its own."
+    )
+
+
+def _passwords(url: str) -> list[str]:
+    parsed = make_url(url)
+    found = [parsed.password, *parsed.normalized_query.get("password", ())]
+    return [str(password) for password in found if password]
+
+
+def _without_password(text: str, url: str) -> str:
+    for password in _passwords(url):
+        text = text.replace(password, "***")
+    return text
+
+
+def _harmless(error: BaseException, url: str) -> BaseException | None:
+    # A traceback prints the cause's own text, which the driver wrote.
+    leaks = any(password in str(error) for password in _passwords(url))
+    return None if leaks else error

@@ -1,0 +1,184 @@
+"""The hot path's SQL, compiled once per session from the schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from learning_pipeline.store.schema import (
+    checkpoint_history,
+    checkpoints,
+    dead_letters,
+    event_counts,
+    generations,
+    partitions,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+@dataclass(frozen=True)
+class Statements:
+    """SQL text with named parameters in the driver's own style."""
+
+    ensure_partition: str
+    partition_id: str
+    claim: str
+    load: str
+    move_checkpoint: str
+    restart_checkpoint: str
+    finish_pass: str
+    mark_synced: str
+    add_history: str
+    prune_history: str
+    set_event_count: str
+    event_counts: str
+    add_dead_letter: str
+    add_generation: str
+    extend_generation: str
+    latest_generation: str
+
+
+def insert(table: sa.Table, dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows `on_conflict_*`; both dialects spell it alike."""
+    if dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def compile_statements(dialect: Dialect) -> Statements:
+    """Compile every statement of a session for `dialect`."""
+    at = sa.and_(
+        checkpoints.c.stage == sa.bindparam("at_stage"),
+        checkpoints.c.partition_id == sa.bindparam("at_partition_id"),
+    )
+    # THE compare-and-swap: the offset that the commit started from, in its
+    # generation, the number of commits until then, and the fence token that its
+    # run claimed.
+    unmoved = sa.and_(
+        at,
+        checkpoints.c.fence == sa.bindparam("from_fence"),
+        checkpoints.c.generation == sa.bindparam("from_generation"),
+        checkpoints.c.offset == sa.bindparam("from_offset"),
+        checkpoints.c.sequence == sa.bindparam("from_sequence"),
+    )
+    history_at = sa.and_(
+        checkpoint_history.c.stage == sa.bindparam("at_stage"),
+        checkpoint_history.c.partition_id == sa.bindparam("at_partition_id"),
+    )
+    claim = insert(checkpoints, dialect)
+    count = insert(event_counts, dialect)
+    move = (
+        "offset",
+        "prefix_length_bytes",
+        "prefix_digest",
+        "guard_length_bytes",
+        "guard_digest",
+        "counters",
+        "sequence",
+        "size_bytes",
+        "updated_at",
+    )
+
+    def text(statement: sa.sql.ClauseElement, *columns: str) -> str:
+        keys = list(columns) or None
+        return str(statement.compile(dialect=dialect, column_keys=keys))
+
+    return Statements(
+        ensure_partition=text(
+            insert(partitions, dialect).on_conflict_do_nothing(), "partition_key"
+        ),
+        partition_id=text(
+            sa.select(partitions.c.id).where(
+                partitions.c.partition_key == sa.bindparam("partition_key")
+            )
+        ),
+        claim=text(
+            claim.on_conflict_do_update(
+                index_elements=["stage", "partition_id"],
+                set_={
+                    "fence": checkpoints.c.fence + sa.literal_column("1"),
+                    "run_id": claim.excluded.run_id,
+                    "updated_at": claim.excluded.updated_at,
+                },
+            ),
+            *(column.name for column in checkpoints.c),
+        ),
+        load=text(sa.select(checkpoints).where(at)),
+        move_checkpoint=text(sa.update(checkpoints).where(unmoved), *move),
+        restart_checkpoint=text(
+            sa.update(checkpoints).where(unmoved),
+            *move,
+            "generation",
+            "synced_offset",
+            "seen_size_bytes",
+            "seen_mtime_ns",
+        ),
+        finish_pass=text(
+            sa.update(checkpoints).where(unmoved),
+            "seen_size_bytes",
+            "seen_mtime_ns",
+            "size_bytes",
+        ),
+        mark_synced=text(
+            sa.update(checkpoints).where(
+                at,
+                checkpoints.c.fence == sa.bindparam("from_fence"),
+                checkpoints.c.generation == sa.bindparam("from_generation"),
+                checkpoints.c.offset >= sa.bindparam("from_offset"),
+                checkpoints.c.synced_offset <= sa.bindparam("from_offset"),
+            ),
+            "synced_offset",
+        ),
+        add_history=text(sa.insert(checkpoint_history)),
+        prune_history=text(
+            sa.delete(checkpoint_history).where(
+                history_at,
+                checkpoint_history.c.sequence <= sa.bindparam("up_to_sequence"),
+                sa.not_(checkpoint_history.c.is_generation_start),
+            )
+        ),
+        set_event_count=text(
+            count.on_conflict_do_update(
+                index_elements=["stage", "partition_id", "kind"],
+                set_={"event_count": count.excluded.event_count},
+            ),
+            "stage",
+            "partition_id",
+            "kind",
+            "event_count",
+        ),
+        event_counts=text(
+            sa.select(event_counts.c.kind, event_counts.c.event_count).where(
+                event_counts.c.stage == sa.bindparam("at_stage"),
+                event_counts.c.partition_id == sa.bindparam("at_partition_id"),
+            )
+        ),
+        add_dead_letter=text(sa.insert(dead_letters)),
+        add_generation=text(
+            insert(generations, dialect).on_conflict_do_nothing(),
+            *(column.name for column in generations.c),
+        ),
+        extend_generation=text(
+            sa.update(generations).where(
+                generations.c.partition_id == sa.bindparam("at_partition_id"),
+                generations.c.generation == sa.bindparam("at_generation"),
+                generations.c.prefix_length_bytes < sa.bindparam("longer_than"),
+            ),
+            "prefix_length_bytes",
+            "prefix_digest",
+        ),
+        latest_generation=text(
+            sa.select(
+                generations.c.generation,
+                generations.c.prefix_length_bytes,
+                generations.c.prefix_digest,
+            )
+            .where(generations.c.partition_id == sa.bindparam("at_partition_id"))
+            .order_by(generations.c.generation.desc())
+        ),
+    )

@@ -1,0 +1,228 @@
+"""Finding the telemetry files below the root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+from wcmatch import glob
+
+from learning_pipeline.errors import ConfigurationError, InvalidPartitionKeyError
+from learning_pipeline.model import FileStatus
+from learning_pipeline.settings import ENVIRONMENT_PREFIX
+from learning_pipeline.telemetry.confinement import (
+    describe,
+    kind_of,
+    open_directory,
+    open_root,
+    stat_regular_file,
+)
+from learning_pipeline.telemetry.keys import MAX_KEY_CHARS, encode_key, quote_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+PATTERNS_SETTING = f"{ENVIRONMENT_PREFIX}TELEMETRY_PATTERNS"
+
+_LINK_REMEDY = (
+    "symbolic links are not followed; put the file or folder itself there, or make "
+    "the link the telemetry root"
+)
+
+
+class DiscoveryProblem(msgspec.Struct, frozen=True):
+    """Something below the root that is not processed, although it might be meant.
+
+    Attributes:
+        path: Where, relative to the root, written like a partition key.
+        reason: A stable code: `symlink`, `not_a_regular_file`, `unreadable` or
+            `path_too_long`.
+        detail: What is wrong and what to do, for people.
+    """
+
+    path: str
+    reason: str
+    detail: str
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """What one look at the telemetry root found.
+
+    Attributes:
+        files: The telemetry files, in order of their partition keys.
+        problems: What is left out, and why, in order of path.
+    """
+
+    files: Sequence[FileStatus]
+    problems: Sequence[DiscoveryProblem]
+
+
+def discover(root: Path, patterns: Sequence[str]) -> Discovery:
+    """Look for the telemetry files below the root.
+
+    Symbolic links below the root are not followed. A file that cannot be read is
+    found all the same: opening it says why.
+
+    Args:
+        root: The telemetry root; may itself be a symbolic link.
+        patterns: Globs relative to the root, `**` for any number of folders. A
+            name that begins with a dot is matched only by a pattern that says so.
+
+    Raises:
+        ConfigurationError: The root cannot be opened, or a pattern can match
+            nothing. One bad entry below the root is a problem in the result.
+        TelemetryFileUnreadableError: The root cannot be opened for now.
+
+    Guarantees:
+        Every entry that a pattern matches is a file or a problem of the result, or
+        vanished meanwhile. An unreadable folder is a problem too.
+    """
+    return _Walk(root, tuple(patterns)).run()
+
+
+def stat_file(root: Path, partition: str) -> FileStatus:
+    """The present size and age of one telemetry file.
+
+    Raises:
+        TelemetryError: As `open_telemetry_file` raises it.
+        ConfigurationError: The telemetry root cannot be opened.
+    """
+    return _file_status(partition, stat_regular_file(root, partition))
+
+
+class _Walk:
+    def __init__(self, root: Path, patterns: tuple[str, ...]) -> None:
+        self._root = root
+        self._matches = _compiled(patterns).fullmatch
+        self._hidden_folders = any(
+            segment.startswith((".", "\\."))
+            for pattern in patterns
+            for segment in pattern.split("/")
+        )
+        self._files: list[FileStatus] = []
+        self._problems: list[DiscoveryProblem] = []
+
+    def run(self) -> Discovery:
+        """Walk folder by folder; each is reached anew from the root, by no link."""
+        with open_root(self._root) as root_descriptor:
+            folders = [""]
+            while folders:
+                folder = folders.pop()
+                try:
+                    folders.extend(self._list(root_descriptor, folder))
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # it was one when its parent was listed
+                except OSError as error:
+                    self._report_failure(folder or ".", error)
+        self._files.sort(key=lambda file: file.partition)
+        self._problems.sort(key=lambda problem: problem.path)
+        return Discovery(files=self._files, problems=self._problems)
+
+    def _list(self, root_descriptor: int, folder: str) -> Iterator[str]:
+        segments = os.fsencode(folder).split(b"/") if folder else []
+        prefix = f"{folder}/" if folder else ""
+        with (
+            open_directory(root_descriptor, segments) as descriptor,
+            os.scandir(descriptor) as entries,
+        ):
+            for entry in entries:
+                path = prefix + entry.name
+                try:
+                    if self._is_folder_to_enter(entry, path):
+                        yield path
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self._report_failure(path, error)
+
+    def _is_folder_to_enter(self, entry: os.DirEntry[str], path: str) -> bool:
+        """Take in one entry; whether it is a folder that has to be walked."""
+        matched = self._matches(path) is not None
+        hidden = entry.name.startswith(".") and not self._hidden_folders
+        if entry.is_symlink():
+            if matched or (not hidden and _leads_to_folder(entry)):
+                self._report(path, "symlink", _LINK_REMEDY)
+            return False
+        if matched:
+            self._take(path, entry.stat(follow_symlinks=False))
+        if hidden or not entry.is_dir(follow_symlinks=False):
+            return False
+        if len(quote_path(os.fsencode(path))) < MAX_KEY_CHARS:
+            return True
+        self._report(
+            path,
+            "path_too_long",
+            f"what is in it would have keys of more than {MAX_KEY_CHARS:,} characters; "
+            "shorten the names of its folders",
+        )
+        return False
+
+    def _take(self, path: str, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            self._report(
+                path,
+                "not_a_regular_file",
+                f"it matches a pattern but is {kind_of(status.st_mode)}; rename it or "
+                f"change {PATTERNS_SETTING}",
+            )
+            return
+        try:
+            partition = encode_key(os.fsencode(path))
+        except InvalidPartitionKeyError as error:
+            self._report(path, "path_too_long", str(error))
+        else:
+            self._files.append(_file_status(partition, status))
+
+    def _report_failure(self, path: str, error: OSError) -> None:
+        if error.errno == errno.ELOOP:  # swapped in after its parent was listed
+            self._report(path, "symlink", _LINK_REMEDY)
+        else:
+            self._report(path, "unreadable", describe(error))
+
+    def _report(self, path: str, reason: str, detail: str) -> None:
+        self._problems.append(
+            DiscoveryProblem(
+                path=quote_path(os.fsencode(path)), reason=reason, detail=detail
+            )
+        )
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that is closed to us
+        return False
+
+
+def _file_status(partition: str, status: os.stat_result) -> FileStatus:
+    return FileStatus(
+        partition=partition, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns
+    )
+
+
+@lru_cache(maxsize=8)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    if not patterns:
+        raise ConfigurationError(
+            f"no pattern says which files are telemetry; set {PATTERNS_SETTING}"
+        )
+    for pattern in patterns:
+        if not pattern or {"", ".", ".."} & set(pattern.split("/")):
+            raise ConfigurationError(
+                f"the pattern {pattern!r} can match no file: patterns are relative to "
+                f"the telemetry root, without `.` or `..`; change {PATTERNS_SETTING}"
+            )
+    translated, _ = glob.translate(patterns, flags=glob.GLOBSTAR | glob.FORCEUNIX)
+    try:
+        return re.compile("|".join(f"(?:{expression})" for expression in translated))
+    except re.error as error:
+        raise ConfigurationError(
+            f"the patterns {' | '.join(patterns)!r} cannot be used: {error}; "
+            f"change {PATTERNS_SETTING}"
+        ) from error

@@ -1,0 +1,185 @@
+"""Open telemetry files: their bytes, their identity, their batches."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from typing import TYPE_CHECKING, Self
+
+from learning_pipeline.telemetry.confinement import open_regular_file, unreadable
+from learning_pipeline.model import Fingerprint
+from learning_pipeline.telemetry.fingerprint import (
+    PREFIX_LENGTH_BYTES,
+    Verdict,
+    compare_content,
+    digest,
+)
+from learning_pipeline.telemetry.reader import BatchReader
+from learning_pipeline.telemetry.stream import VerifiedStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from learning_pipeline.model import RecordBatch
+    from learning_pipeline.telemetry.lines import ReadLimits
+
+
+def open_telemetry_file(root: Path, partition: str) -> TelemetryFile:
+    """Open one telemetry file for reading.
+
+    Raises:
+        InvalidPartitionKeyError: The key names no file below the root, or leads
+            through a symbolic link. Nothing was opened.
+        TelemetryFileMissingError: There is no such file.
+        TelemetryFileUnreadableError: It cannot be opened, or is no regular file.
+        ConfigurationError: The telemetry root cannot be opened.
+
+    Guarantees:
+        The file lies below the root, also when folders are swapped for links
+        meanwhile. A FIFO or a device never blocks.
+    """
+    descriptor, status = open_regular_file(root, partition)
+    return TelemetryFile(descriptor, partition, status)
+
+
+class TelemetryFile:
+    """A telemetry file, open for reading; a context manager that closes it.
+
+    Attributes:
+        partition: Its partition key.
+        size_bytes: Its size when it was opened.
+        mtime_ns: Its modification time then, nanoseconds since 1970.
+    """
+
+    def __init__(self, descriptor: int, partition: str, status: os.stat_result) -> None:
+        """Take over a descriptor; `open_telemetry_file` makes these."""
+        self._file = FileIO(descriptor)
+        self.partition = partition
+        self.size_bytes = status.st_size
+        self.mtime_ns = status.st_mtime_ns
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; closing again does nothing."""
+        self._file.close()
+
+    def compare(
+        self, checkpoint_offset: int, fingerprint: Fingerprint | None
+    ) -> Verdict:
+        """Whether the file still has the bytes that were committed.
+
+        Args:
+            checkpoint_offset: The committed offset.
+            fingerprint: Taken there; None when nothing was read yet.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        try:
+            # Not the size at opening: a run may have committed beyond it since.
+            size_bytes = os.fstat(self._file.fileno()).st_size
+            return compare_content(
+                self._read_at, size_bytes, checkpoint_offset, fingerprint
+            )
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+
+    def prefix_matches(self, prefix_length_bytes: int, prefix_digest: bytes) -> bool:
+        """Whether the file begins with the bytes that a digest was made of.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        try:
+            prefix = self._read_at(0, prefix_length_bytes)
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+        return len(prefix) == prefix_length_bytes and digest(prefix) == prefix_digest
+
+    def prefix_fingerprint(self) -> Fingerprint:
+        """The file's identity before anything of it was committed.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        try:
+            prefix = self._read_at(0, PREFIX_LENGTH_BYTES)
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+        return Fingerprint(len(prefix), digest(prefix), 0, digest(b""))
+
+    def read_batches(
+        self,
+        start_offset: int = 0,
+        *,
+        limits: ReadLimits,
+        end_offset: int | None = None,
+        fingerprint: Fingerprint | None = None,
+    ) -> Iterator[RecordBatch]:
+        r"""Read the complete lines of a range, lazily.
+
+        Lines end with `\n`, and a `\r` before it is dropped; so is a UTF-8 byte order
+        mark at the start of the file. Lines of only ASCII white space are counted.
+        A torn tail is left alone.
+
+        Args:
+            start_offset: The start of a line, such as a committed offset.
+            limits: Bound the batches.
+            end_offset: Read no further; None for the size at opening.
+            fingerprint: Taken at `start_offset`; if the file disagrees, nothing is
+                read. None trusts the bytes before it.
+
+        Raises:
+            TelemetryFileChangedError: The file was truncated or rewritten since it
+                was opened. `offset` is the end of the last batch that was yielded.
+            TelemetryFileUnreadableError: Reading failed.
+
+        Guarantees:
+            The batches' ranges are contiguous from `start_offset` on, none is empty,
+            and each ends after a newline. How lines fall into batches changes
+            neither records nor offsets. What is complete and verified is yielded
+            before an error is raised. A rewrite is noticed when it changes the bytes
+            around a read's start; one elsewhere may stay unnoticed.
+        """
+        if end_offset is None:
+            end_offset = max(self.size_bytes, start_offset)
+        if not 0 <= start_offset <= end_offset:
+            message = f"no range: [{start_offset}, {end_offset})"
+            raise ValueError(message)
+        stream = VerifiedStream(
+            self._read_at,
+            start_offset=start_offset,
+            end_offset=end_offset,
+            chunk_bytes=limits.chunk_bytes,
+        )
+        return BatchReader(self.partition, stream, limits).batches(fingerprint)
+
+    def _read_at(self, offset: int, length_bytes: int) -> bytes:
+        """Read so many bytes, fewer only at the end of the file."""
+        descriptor = self._file.fileno()
+        content = os.pread(descriptor, length_bytes, offset)
+        if len(content) == length_bytes or not content:
+            return content
+        # Network file systems may return less than asked for before the end.
+        pieces = [content]
+        read_bytes = len(content)
+        while read_bytes < length_bytes and pieces[-1]:
+            pieces.append(
+                os.pread(descriptor, length_bytes - read_bytes, offset + read_bytes)
+            )
+            read_bytes += len(pieces[-1])
+        return b"".join(pieces)

@@ -1,0 +1,1 @@
+"""For tests of pipelines built on this one: telemetry generator, crash points."""

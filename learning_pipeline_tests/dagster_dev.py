@@ -1,0 +1,197 @@
+"""A real `learning-pipeline dev`, for tests: started, asked over GraphQL, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from learning_pipeline.store import Store
+from learning_pipeline_tests.pipeline import COMMAND, Pipeline
+
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Dev:
+    """One running `learning-pipeline dev`.
+
+    Attributes:
+        pipeline: What it works on.
+        process: Its main process.
+        port: Where the UI listens.
+    """
+
+    pipeline: Pipeline
+    process: subprocess.Popen[bytes]
+    port: int
+    known: dict[int, psutil.Process] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The UI."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def query(self, query: str, **variables: Any) -> Any:  # noqa: ANN401 - JSON
+        """Ask GraphQL."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Id, status and tags of all runs, newest first."""
+        data = self.query(
+            "{runsOrError{... on Runs{results{runId status tags{key value}}}}}"
+        )
+        runs = data["runsOrError"]["results"]
+        for run in runs:
+            run["tags"] = {tag["key"]: tag["value"] for tag in run["tags"]}
+        return list(runs)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the tree that was ever seen and still lives."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            main = psutil.Process(self.process.pid)
+            for child in (main, *main.children(recursive=True)):
+                self.known[child.pid] = child
+        # A child whose parent died is no longer found below the main process.
+        for child in list(self.known.values()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for grandchild in child.children(recursive=True):
+                    self.known[grandchild.pid] = grandchild
+        return [each for each in self.known.values() if each.is_running()]
+
+    def kill_tree(self) -> None:
+        """SIGKILL for every process of it."""
+        for _ in range(3):
+            for child in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGKILL)
+            time.sleep(0.2)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        """End it as Ctrl-C would; what does not end is killed."""
+        self.processes()
+        self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        self.kill_tree()
+
+
+@contextlib.contextmanager
+def running_dev(
+    pipeline: Pipeline, extra: Mapping[str, str] | None = None
+) -> Iterator[Dev]:
+    """Start `learning-pipeline dev`, wait until it answers, stop it afterwards."""
+    port = free_port()
+    log = (pipeline.folder / "dev.log").open("ab")
+    process = subprocess.Popen(
+        [COMMAND, "dev", "--port", str(port)],
+        env=pipeline.environment | dict(extra or {}),
+        cwd=pipeline.folder,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+    )
+    log.close()
+    dev = Dev(pipeline, process, port)
+    try:
+        wait_for(lambda: answers(dev), START_SECONDS, "the UI to answer")
+        yield dev
+    finally:
+        dev.stop()
+
+
+def answers(dev: Dev) -> bool:
+    """Whether the UI answers and has loaded the definitions."""
+    assert dev.process.poll() is None, (dev.pipeline.folder / "dev.log").read_text()
+    with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        data = dev.query("{repositoriesOrError{... on RepositoryConnection{nodes{name}}}}")
+        return bool(data["repositoriesOrError"].get("nodes"))
+    return False
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:  # noqa: ANN401 - what it gives
+    """Wait until `condition` gives something true; gives that.
+
+    Raises:
+        TimeoutError: It did not in time.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    message = f"waited {seconds} s for {what}"
+    raise TimeoutError(message)
+
+
+def lag_bytes(pipeline: Pipeline, *, torn_bytes: int = 0) -> int:
+    """Bytes of all files that no commit covers, apart from known torn tails."""
+    sizes = sum(path.stat().st_size for path in pipeline.telemetry.rglob("*.jsonl"))
+    return sizes - committed_bytes(pipeline) - torn_bytes
+
+
+def committed_bytes(pipeline: Pipeline) -> int:
+    """Sum of the committed offsets."""
+    with Store(pipeline.store_url) as store:
+        return sum(each.offset for each in store.checkpoints(with_kinds=False))
+
+
+def process_of_run(dev: Dev, marker: str) -> psutil.Process:
+    """The process of the tree whose command line holds `marker`."""
+
+    def find() -> psutil.Process | None:
+        for child in dev.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(marker in part for part in child.cmdline()):
+                    return child
+        return None
+
+    found = wait_for(find, 30, f"a process with {marker}")
+    assert isinstance(found, psutil.Process)
+    return found
+
+
+def unfinished(dev: Dev) -> list[str]:
+    """Statuses of runs that are not over."""
+    over = {"SUCCESS", "FAILURE", "CANCELED"}
+    return [run["status"] for run in dev.runs() if run["status"] not in over]
+
+
+__all__ = [
+    "Dev",
+    "answers",
+    "committed_bytes",
+    "free_port",
+    "lag_bytes",
+    "process_of_run",
+    "running_dev",
+    "unfinished",
+    "wait_for",
+]

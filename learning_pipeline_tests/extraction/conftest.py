@@ -1,0 +1,20 @@
+"""Fixtures of the extraction tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from extraction_records import run
+
+
+@pytest.fixture
+def one_row() -> Callable[[bytes], tuple[Any, ...]]:
+    """Give the only row of a line."""
+
+    def row(line: bytes) -> tuple[Any, ...]:
+        (only,) = run(line).rows
+        return only
+
+    return row
