@@ -130,7 +130,9 @@ def answers(dev: Dev) -> bool:
     """Whether the UI answers and has loaded the definitions."""
     assert dev.process.poll() is None, (dev.pipeline.folder / "dev.log").read_text()
     with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-        data = dev.query("{repositoriesOrError{... on RepositoryConnection{nodes{name}}}}")
+        data = dev.query(
+            "{repositoriesOrError{... on RepositoryConnection{nodes{name}}}}"
+        )
         return bool(data["repositoriesOrError"].get("nodes"))
     return False
 
@@ -163,19 +165,25 @@ def committed_bytes(pipeline: Pipeline) -> int:
         return sum(each.offset for each in store.checkpoints(with_kinds=False))
 
 
-def process_of_run(dev: Dev, marker: str) -> psutil.Process:
-    """The process of the tree whose command line holds `marker`."""
+def run_worker(dev: Dev) -> psutil.Process:
+    """The process of the run under way: the code server spawned it."""
 
     def find() -> psutil.Process | None:
         for child in dev.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if any(marker in part for part in child.cmdline()):
+                if _runs(child, "spawn_main") and any(
+                    _runs(parent, "grpc") for parent in child.parents()[:1]
+                ):
                     return child
         return None
 
-    found = wait_for(find, 30, f"a process with {marker}")
+    found = wait_for(find, 30, "the process of a run")
     assert isinstance(found, psutil.Process)
     return found
+
+
+def _runs(process: psutil.Process, marker: str) -> bool:
+    return marker in " ".join(process.cmdline())
 
 
 def unfinished(dev: Dev) -> list[str]:
@@ -190,7 +198,7 @@ __all__ = [
     "committed_bytes",
     "free_port",
     "lag_bytes",
-    "process_of_run",
+    "run_worker",
     "running_dev",
     "unfinished",
     "wait_for",

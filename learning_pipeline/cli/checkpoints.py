@@ -48,7 +48,9 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
         )
         return
     if not found:
-        click.echo(f"No checkpoints of {stage} yet; `learning-pipeline process` makes them.")
+        click.echo(
+            f"No checkpoints of {stage} yet; `learning-pipeline process` makes them."
+        )
         return
     echo_table(
         ["partition", "generation", "offset", "synced", "events", "commit", "at"],
@@ -79,7 +81,9 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
         echo_json(steps)
         return
     if not steps:
-        click.echo(f"No commits of {stage} yet; `learning-pipeline process` makes them.")
+        click.echo(
+            f"No commits of {stage} yet; `learning-pipeline process` makes them."
+        )
         return
     echo_table(
         ["partition", "generation", "commit", "bytes", "events", "run", "at"],

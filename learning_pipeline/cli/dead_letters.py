@@ -19,7 +19,9 @@ def dead_letters() -> None:
 @click.argument("files", nargs=-1, metavar="[FILE…]")
 @click.option("--stage", help="Only of this stage.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_dead_letters(files: tuple[str, ...], stage: str | None, *, as_json: bool) -> None:
+def list_dead_letters(
+    files: tuple[str, ...], stage: str | None, *, as_json: bool
+) -> None:
     """Where each record stands, why it was rejected; all files, or these.
 
     A FILE is a partition key, as `status` shows it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,12 +17,24 @@ from learning_pipeline.store import Store
 from learning_pipeline.telemetry import discover
 
 LOOPBACK = "127.0.0.1"
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: learning_pipeline.definitions
+      location_name: learning_pipeline
+"""
 
 
 @click.command()
-@click.option("--host", default=LOOPBACK, show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port."
+    "--host", default=LOOPBACK, show_default=True, help="Address to listen on."
+)
+@click.option(
+    "--port",
+    default=3000,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port.",
 )
 def dev(host: str, port: int) -> None:
     """Run the Dagster UI, daemon, schedules and sensors on this machine.
@@ -42,16 +55,33 @@ def dev(host: str, port: int) -> None:
         for run_id in settle_lost_runs(instance):
             click.echo(f"run {run_id} died with its process; it was ended", err=True)
     os.environ["DAGSTER_HOME"] = str(home)
-    os.environ["LEARNING_PIPELINE_TELEMETRY_DIR"] = str(settings.telemetry_dir.absolute())
+    os.environ["LEARNING_PIPELINE_TELEMETRY_DIR"] = str(
+        settings.telemetry_dir.absolute()
+    )
     os.environ["LEARNING_PIPELINE_STATE_DIR"] = str(settings.state_dir.absolute())
+    # Started in the background by a script, SIGINT would be ignored for good.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = [
-        sys.executable, "-m", "dagster", "dev",
-        "--module-name", "learning_pipeline.definitions",
-        "--host", host,
-        "--port", str(port),
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--workspace",
+        str(_workspace(home)),
+        "--host",
+        host,
+        "--port",
+        str(port),
     ]
     # In place of this process: signals reach it, and the lock lives as long as it.
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell, fixed arguments
+
+
+def _workspace(home: Path) -> Path:
+    # With the location's name as in pyproject.toml: sensors remember by it.
+    path = home / "workspace.yaml"
+    path.write_text(WORKSPACE_YAML)
+    return path
 
 
 def _hold_lock(path: Path) -> None:

@@ -43,7 +43,10 @@ def dagster_home(settings: Settings) -> Path:
     home = (settings.state_dir / "dagster_home").absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), (home / "dagster.yaml").open("x") as file:
+        with (
+            contextlib.suppress(FileExistsError),
+            (home / "dagster.yaml").open("x") as file,
+        ):
             file.write(DAGSTER_YAML)
     except OSError as error:
         message = (

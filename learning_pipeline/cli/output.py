@@ -29,9 +29,7 @@ def echo_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print a table; numbers, all but the first column, to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(
-            column, justify="right" if index else "left", overflow="fold"
-        )
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     # A pipe has no width: do not fold what `grep` and `awk` are to read.

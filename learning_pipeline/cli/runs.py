@@ -59,9 +59,7 @@ def execute_runs(
     # The caller sees what failed; nobody else is to start it again.
     own = {PROCESS_TAG: process_tag(), "dagster/max_retries": "0"}
     outcome = RunOutcome()
-    for group in share_runs(
-        keys, [*known, *new], max_files=settings.max_files_per_run
-    ):
+    for group in share_runs(keys, [*known, *new], max_files=settings.max_files_per_run):
         try:
             result = job.execute_in_process(
                 instance=instance,
@@ -70,14 +68,32 @@ def execute_runs(
                 raise_on_error=False,
             )
         except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-            click.echo(
-                "Interrupted: everything up to the last commit is kept, the next "
-                "run goes on there.",
-                err=True,
-            )
-            raise click.Abort from None
+            raise _interrupted() from None
+        if _was_interrupted(result):
+            raise _interrupted()
         _collect(result, group, outcome)
     return outcome
+
+
+def _interrupted() -> click.Abort:
+    click.echo(
+        "Interrupted: everything up to the last commit is kept, the next run goes "
+        "on there.",
+        err=True,
+    )
+    return click.Abort()
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    for event in result.all_events:
+        data = event.step_failure_data if event.is_step_failure else None
+        error = data.error if data is not None else None
+        if error is not None and DagsterExecutionInterruptedError.__name__ in {
+            error.cls_name,
+            error.cause.cls_name if error.cause else None,
+        }:
+            return True
+    return False
 
 
 def _collect(

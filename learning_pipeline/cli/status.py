@@ -89,7 +89,11 @@ def _pairs(
 def _document(discovery: Discovery, checkpoints: list[Checkpoint]) -> dict[str, Any]:
     sizes = {file.partition: file.size_bytes for file in discovery.files}
     files: dict[str, dict[str, Any]] = {
-        partition: {"partition": partition, "size_bytes": sizes.get(partition), "stages": {}}
+        partition: {
+            "partition": partition,
+            "size_bytes": sizes.get(partition),
+            "stages": {},
+        }
         for partition in sorted({*sizes, *(each.partition for each in checkpoints)})
     }
     for each in checkpoints:
@@ -98,7 +102,9 @@ def _document(discovery: Discovery, checkpoints: list[Checkpoint]) -> dict[str, 
         files[each.partition]["stages"][each.stage] = {
             "generation": each.generation,
             "offset": each.offset,
-            "lag_bytes": None if size_bytes is None else max(size_bytes - each.offset, 0),
+            "lag_bytes": None
+            if size_bytes is None
+            else max(size_bytes - each.offset, 0),
             "event_count": counters.event_count,
             "pattern_count": counters.row_count,
             "quality_count": counters.quality_count,

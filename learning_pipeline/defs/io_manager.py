@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.context.metadata_logging import (
+    AssetMetadataHandle,
+    OutputMetadataAccumulator,
+)
 
 from learning_pipeline import logs
 from learning_pipeline.defs.interruption import interrupts_at_boundaries
@@ -176,7 +180,7 @@ class CheckpointIOManager(dg.IOManager):
             interval_seconds=self._settings.progress_seconds,
             report_start=few,
         )
-        with interrupts_at_boundaries() as raise_if_interrupted:
+        with interrupts_at_boundaries(context) as raise_if_interrupted:
 
             def on_commit(progress: Progress) -> None:
                 for listener in self._listeners:
@@ -228,9 +232,7 @@ class CheckpointIOManager(dg.IOManager):
             max_record_bytes=self._settings.max_record_bytes,
         )
 
-    def _conclude(
-        self, context: dg.OutputContext, outcome: _Outcome, log: Any
-    ) -> None:
+    def _conclude(self, context: dg.OutputContext, outcome: _Outcome, log: Any) -> None:
         if not outcome.failures:
             _add_metadata(context, outcome.finished)
             return
@@ -247,9 +249,7 @@ class CheckpointIOManager(dg.IOManager):
         if more:
             lines.append(f"- and {more} more, each with a line in the log")
         total = len(outcome.failures) + len(outcome.finished)
-        log.error(
-            "run_failed", failed_count=len(outcome.failures), file_count=total
-        )
+        log.error("run_failed", failed_count=len(outcome.failures), file_count=total)
         raise dg.Failure(
             description=(
                 f"{len(outcome.failures)} of {total} files failed; the others are "
@@ -280,10 +280,20 @@ class CheckpointIOManager(dg.IOManager):
 
 
 def _add_metadata(context: dg.OutputContext, finished: Mapping[str, Progress]) -> None:
-    for partition, progress in finished.items():
-        context.step_context.add_asset_metadata(
-            final_metadata(progress), context.asset_key, partition
-        )
+    # What `add_asset_metadata` does, for all partitions at once: that reads every
+    # dynamic partition from the database for each call, 14 ms at 2,000 of them.
+    step = context.step_context
+    step._metadata_accumulator = OutputMetadataAccumulator(  # noqa: SLF001
+        per_output_metadata={
+            **step._metadata_accumulator.per_output_metadata,  # noqa: SLF001
+            **{
+                AssetMetadataHandle(
+                    asset_key=context.asset_key, partition_key=partition
+                ): final_metadata(progress)
+                for partition, progress in finished.items()
+            },
+        }
+    )
 
 
 def checkpoint_io_manager(

@@ -90,9 +90,7 @@ def keys_under_way(
     lease = timedelta(seconds=lease_seconds)
     unfinished = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)))
     just_failed = instance.get_run_records(
-        dg.RunsFilter(
-            statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - lease
-        )
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - lease)
     )
     records = [
         record
@@ -109,7 +107,9 @@ def keys_under_way(
         last_sign = max(
             _aware(record.create_timestamp),
             _aware(record.update_timestamp),
-            datetime.fromisoformat(moved) if moved else datetime.min.replace(tzinfo=UTC),
+            datetime.fromisoformat(moved)
+            if moved
+            else datetime.min.replace(tzinfo=UTC),
         )
         young = now - last_sign < lease
         if run.status is dg.DagsterRunStatus.FAILURE:
@@ -177,9 +177,7 @@ def _covers(run: dg.DagsterRun, asset_key: dg.AssetKey) -> bool:
 
 
 def _awaits_retry(run: dg.DagsterRun) -> bool:
-    return (
-        run.tags.get(_WILL_RETRY_TAG) == "true" and _RETRIED_BY_TAG not in run.tags
-    )
+    return run.tags.get(_WILL_RETRY_TAG) == "true" and _RETRIED_BY_TAG not in run.tags
 
 
 def _aware(moment: datetime) -> datetime:

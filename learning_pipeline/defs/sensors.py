@@ -33,6 +33,9 @@ MAX_GAP_FILES = 20
 MAX_OBSERVATIONS_PER_TICK = 200
 """Each is a write to the event log; the rest of a large tick shows in its runs."""
 
+NOTHING_ASKED = "{}"
+"""The cursor that says so; Dagster keeps the old one in place of an empty text."""
+
 _decode_cursor = msgspec.json.Decoder(dict[str, Ask]).decode
 
 
@@ -133,10 +136,13 @@ def build_sensor(
         log = logs.teed_logger(context.log, level="WARNING")
         for problem in plan.discovery.problems:
             log.warning(
-                "path_left_out", path=problem.path, reason=problem.reason, detail=problem.detail
+                "path_left_out",
+                path=problem.path,
+                reason=problem.reason,
+                detail=problem.detail,
             )
-        cursor = msgspec.json.encode(plan.asks).decode() if plan.asks else ""
-        unchanged = cursor == (context.cursor or "")
+        cursor = msgspec.json.encode(plan.asks).decode()
+        unchanged = cursor == (context.cursor or NOTHING_ASKED)
         if not plan.groups and unchanged:
             return dg.SkipReason(
                 f"{len(plan.discovery.files)} files below {current.telemetry_dir}: none "
@@ -160,9 +166,7 @@ def _observations(plan: Plan) -> list[dg.AssetObservation]:
             metadata={
                 "size_bytes": file.size_bytes,
                 "offset": offsets.get(file.partition, 0),
-                "lag_bytes": max(
-                    file.size_bytes - offsets.get(file.partition, 0), 0
-                ),
+                "lag_bytes": max(file.size_bytes - offsets.get(file.partition, 0), 0),
             },
             tags={"dagster/data_version": f"{file.size_bytes}-{file.mtime_ns}"},
         )

@@ -44,7 +44,7 @@ class Redactor:
         for rule in rules:
             screen.Add(rule.pattern)
             pattern = re2.compile(rule.pattern, options)
-            self._rules.append((rule.kind.encode(), pattern, rule.replace))
+            self._rules.append((rule.kind, pattern, rule.replace))
         screen.Compile()
         self._screen: Callable[[bytes], list[int] | None] = screen.Match
 
@@ -96,7 +96,7 @@ class Redactor:
 
     @staticmethod
     def _apply(
-        rule: tuple[bytes, Any, Any], data: bytes, counts: dict[str, int]
+        rule: tuple[str, Any, Any], data: bytes, counts: dict[str, int]
     ) -> bytes:
         kind, pattern, replace = rule
         pieces: list[bytes] = []

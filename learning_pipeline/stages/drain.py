@@ -118,9 +118,7 @@ class PartitionDrain:
         )
         raise TelemetryFileUnreadableError(message, partition=self._partition)
 
-    def progress(
-        self, checkpoint: Checkpoint, *, is_final: bool = False
-    ) -> Progress:
+    def progress(self, checkpoint: Checkpoint, *, is_final: bool = False) -> Progress:
         """How far the pass is, at `checkpoint`."""
         return Progress(
             stage=checkpoint.stage,

@@ -142,23 +142,25 @@ def iterate_patterns(connection: sa.Connection) -> Iterator[dict[str, Any]]:
             .order_by(patterns.c.generation, patterns.c.offset, patterns.c.ordinal)
             .execution_options(yield_per=ROWS_PER_FETCH)
         )
-        for row in connection.execute(query).mappings():
-            yield {
-                "partition": key,
-                "generation": row["generation"],
-                "offset": row["offset"],
-                "ordinal": row["ordinal"],
-                "kind": row["kind"],
-                "prompt": row["prompt"],
-                "response": row["response"],
-                "quality": bool(row["quality"]),
-                "content_hash": bytes(row["content_hash"]).hex(),
-                "iterations": row["iterations"],
-                "backend": row["backend"],
-                "context": _json(row["context"]),
-                "success_metrics": _json(row["success_metrics"]),
-                "timestamp": row["event_timestamp"],
-            }
+        # Closed also when the reader gives up half-way.
+        with connection.execute(query) as result:
+            for row in result.mappings():
+                yield {
+                    "partition": key,
+                    "generation": row["generation"],
+                    "offset": row["offset"],
+                    "ordinal": row["ordinal"],
+                    "kind": row["kind"],
+                    "prompt": row["prompt"],
+                    "response": row["response"],
+                    "quality": bool(row["quality"]),
+                    "content_hash": bytes(row["content_hash"]).hex(),
+                    "iterations": row["iterations"],
+                    "backend": row["backend"],
+                    "context": _json(row["context"]),
+                    "success_metrics": _json(row["success_metrics"]),
+                    "timestamp": row["event_timestamp"],
+                }
 
 
 def iterate_dead_letters(
@@ -181,19 +183,20 @@ def iterate_dead_letters(
             )
             .execution_options(yield_per=ROWS_PER_FETCH)
         )
-        for row in connection.execute(query).mappings():
-            yield {
-                "partition": row["partition_key"],
-                "generation": row["generation"],
-                "start_offset": row["start_offset"],
-                "end_offset": row["end_offset"],
-                "stage": row["stage"],
-                "reason": row["reason"],
-                "detail": row["detail"],
-                "raw": bytes(row["raw"]).decode("utf-8", "backslashreplace"),
-                "rejected_at": row["rejected_at"],
-                "run_id": row["run_id"],
-            }
+        with connection.execute(query) as result:
+            for row in result.mappings():
+                yield {
+                    "partition": row["partition_key"],
+                    "generation": row["generation"],
+                    "start_offset": row["start_offset"],
+                    "end_offset": row["end_offset"],
+                    "stage": row["stage"],
+                    "reason": row["reason"],
+                    "detail": row["detail"],
+                    "raw": bytes(row["raw"]).decode("utf-8", "backslashreplace"),
+                    "rejected_at": row["rejected_at"],
+                    "run_id": row["run_id"],
+                }
 
 
 def _by_code_point(

@@ -323,6 +323,7 @@ class StageSession:
         if not claims:
             return
         reached("sync.before")
+        now = self._clock()
         moved = [
             {
                 "at_stage": self._stage,
@@ -331,6 +332,8 @@ class StageSession:
                 "from_generation": claim.checkpoint.generation,
                 "from_offset": claim.checkpoint.offset,
                 "synced_offset": claim.checkpoint.offset,
+                # SQLite drops a write that changes nothing, and its sync with it.
+                "updated_at": now,
             }
             for claim in claims
         ]

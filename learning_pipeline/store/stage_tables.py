@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 
 from learning_pipeline.errors import StageTableError
 from learning_pipeline.store.schema import ROW_KEY, checkpoints, stages
@@ -123,14 +124,14 @@ def _has_work(connection: sa.Connection, stage: str, table_name: str) -> bool:
 def row_writer(table: sa.Table, engine: sa.Engine) -> RowWriter:
     """The fastest way to add rows to `table`: `executemany`, or COPY on Postgres."""
     names = [column.name for column in table.columns]
-    quote = engine.dialect.identifier_preparer.quote
-    columns = ", ".join(quote(name) for name in names)
     if engine.dialect.name == "sqlite":
+        quote = engine.dialect.identifier_preparer.quote
+        columns = ", ".join(quote(name) for name in names)
         marks = ", ".join("?" * len(names))
         insert = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"  # noqa: S608 - quoted names of a declared table; values are parameters
         write = _insert_with(insert)
     else:
-        write = _copy_with(f"COPY {quote(table.name)} ({columns}) FROM STDIN")
+        write = _copy_with(table.name, names)
 
     def write_or_refuse(
         cursor: Any,  # noqa: ANN401 - any driver's
@@ -165,7 +166,11 @@ def _insert_with(insert: str) -> RowWriter:
     return write
 
 
-def _copy_with(copy_in: str) -> RowWriter:
+def _copy_with(table_name: str, columns: Sequence[str]) -> RowWriter:
+    copy_in = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table_name), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+
     def write(
         cursor: Any,  # noqa: ANN401 - any driver's
         partition_id: int,

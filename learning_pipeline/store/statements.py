@@ -133,6 +133,7 @@ def compile_statements(dialect: Dialect) -> Statements:
                 checkpoints.c.synced_offset <= sa.bindparam("from_offset"),
             ),
             "synced_offset",
+            "updated_at",
         ),
         add_history=text(sa.insert(checkpoint_history)),
         prune_history=text(

@@ -6,8 +6,8 @@ import os
 from io import FileIO
 from typing import TYPE_CHECKING, Self
 
-from learning_pipeline.telemetry.confinement import open_regular_file, unreadable
 from learning_pipeline.model import Fingerprint
+from learning_pipeline.telemetry.confinement import open_regular_file, unreadable
 from learning_pipeline.telemetry.fingerprint import (
     PREFIX_LENGTH_BYTES,
     Verdict,

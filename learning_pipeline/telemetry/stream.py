@@ -75,7 +75,8 @@ class VerifiedStream:
             return Step.BROKEN
         if fingerprint is not None and not _agree(fingerprint, head, guard):
             return Step.BROKEN
-        self._head = head[:PREFIX_LENGTH_BYTES]
+        # Not beyond the start, where a fingerprint at offset 0 reaches: `advance` adds.
+        self._head = head[: min(PREFIX_LENGTH_BYTES, start)]
         self._guard = self._kept_guard = guard[-GUARD_LENGTH_BYTES:]
         return Step.MOVED
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-_VERBS = "fix refactor explain test review document profile migrate deploy audit".split()
+_VERBS = (
+    "fix refactor explain test review document profile migrate deploy audit".split()
+)
 _NOUNS = (
     "the ingest worker|a flaky retry loop|the vector search route|the Nix flake|"
     "a memory leak in the parser|the audit log rotation|the embeddings cache|"
@@ -41,8 +43,8 @@ def generate_lines(event_count: int, *, seed: int = 0) -> Iterator[bytes]:
     """
     random_ = random.Random(seed)  # noqa: S311 - sample data
     for index in range(event_count):
-        moment = _START + timedelta(seconds=7 * index)
-        stamp = moment.isoformat().replace("+00:00", "Z")
+        moment = _START + timedelta(seconds=7 * index, microseconds=index % 999_983)
+        stamp = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
         yield _encode(_event(random_, index, stamp)) + b"\n"
 
 

@@ -89,9 +89,7 @@ def run_and_kill(pipeline: Pipeline, random_: random.Random) -> bool:
     return code == -signal.SIGKILL
 
 
-def wait_until_working(
-    pipeline: Pipeline, process: subprocess.Popen[bytes]
-) -> None:
+def wait_until_working(pipeline: Pipeline, process: subprocess.Popen[bytes]) -> None:
     """Starting takes seconds in which nothing can go wrong: wait until it claims."""
     database = pipeline.state / "state.db-wal"
     before = database.stat().st_mtime_ns if database.exists() else 0

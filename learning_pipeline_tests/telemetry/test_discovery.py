@@ -17,6 +17,8 @@ from learning_pipeline.errors import (
 from learning_pipeline.telemetry import Discovery, decode_key, discover, stat_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from learning_pipeline_tests.telemetry.conftest import WriteFile
@@ -82,6 +84,39 @@ def test_hidden_names_are_matched_only_by_patterns_that_say_so(
         write_file(name)
 
     assert partitions(discover(root, patterns)) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"), [(JSONL, []), (("**/.h/*.jsonl",), [(".h", "symlink")])]
+)
+def test_hidden_folders_are_looked_into_only_if_a_pattern_says_so(
+    root: Path, patterns: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    """Where nothing can match, nothing is worth a report either."""
+    (root / ".h").symlink_to(root.parent)
+    os.mkfifo(root / ".fifo.jsonl")
+
+    assert problems(discover(root, patterns)) == expected
+
+
+def test_a_hidden_folder_that_no_pattern_means_is_not_walked(
+    root: Path, write_file: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository's own folder may be large, or closed."""
+    write_file(".git/a.jsonl")
+    write_file("b/a.jsonl")
+    listings = 0
+    real_scandir = os.scandir
+
+    def scandir(descriptor: int) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        nonlocal listings
+        listings += 1
+        return real_scandir(descriptor)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    assert partitions(discover(root, JSONL)) == ["b/a.jsonl"]
+    assert listings == 2
 
 
 def test_links_are_reported_and_not_followed(

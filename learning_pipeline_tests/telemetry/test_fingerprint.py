@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from learning_pipeline_tests.telemetry.conftest import WriteFile
+    from learning_pipeline_tests.telemetry.conftest import MakeLimits, WriteFile
 
 LINES = b"".join(b'{"n": %06d}\n' % number for number in range(300))
 OFFSET = 2604
@@ -139,3 +139,25 @@ def test_a_read_error_while_comparing_is_no_verdict(
         monkeypatch.setattr(os, "pread", fail)
         with pytest.raises(TelemetryFileUnreadableError, match="check the disk"):
             look(file)
+
+
+@pytest.mark.parametrize("length_bytes", [0, 5, 700, 1024, 3000])
+def test_a_file_that_was_only_looked_at_is_known_again(
+    root: Path, write_file: WriteFile, make_limits: MakeLimits, length_bytes: int
+) -> None:
+    """Its prefix serves at offset 0, and spoils no fingerprint that follows it."""
+    path = write_file("a.jsonl", LINES[:length_bytes])
+    with open_telemetry_file(root, "a.jsonl") as file:
+        looked_at = file.prefix_fingerprint()
+    path.write_bytes(LINES)
+
+    with open_telemetry_file(root, "a.jsonl") as file:
+        batches = list(
+            file.read_batches(
+                limits=make_limits(chunk_bytes=100), fingerprint=looked_at
+            )
+        )
+        assert file.compare(0, looked_at) is Verdict.SAME
+
+    for batch in batches:
+        assert batch.fingerprint == take(LINES, batch.end_offset)

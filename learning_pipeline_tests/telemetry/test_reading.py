@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import tracemalloc
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning_pipeline.model import DeadLetter, Fingerprint, Record, RecordBatch
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 MARK = b"\xef\xbb\xbf"
 
-contents = st.lists(
-    st.sampled_from([b"\n", b"\r\n", b"\r", b" ", b"\t\n", MARK, b"\0", b"ab\n"])
+bodies = (
+    st.sampled_from([b"", b" ", b"\t\r", MARK, b"\0", b"a\rb", MARK + b"{}"])
     | st.binary(max_size=12)
-    | st.integers(1, 60).map(lambda count: b"x" * count),
-    max_size=25,
+    | st.sampled_from([1, 2, 19, 20, 21, 22, 23, 24, 40, 257, 600]).map(b"x".__mul__)
+)
+complete_lines = st.tuples(bodies, st.sampled_from([b"\n", b"\r\n"])).map(b"".join)
+contents = st.tuples(
+    st.lists(complete_lines, min_size=1, max_size=20).map(b"".join),
+    st.just(b"") | bodies,
 ).map(b"".join)
 all_limits = st.builds(
     ReadLimits,
-    max_records=st.integers(1, 5),
-    max_batch_bytes=st.integers(1, 80),
-    max_record_bytes=st.integers(1, 40),
+    max_records=st.sampled_from([1, 2, 5, 100]),
+    max_batch_bytes=st.sampled_from([1, 10, 80, 700]),
+    max_record_bytes=st.sampled_from([1, 20, 256, 1000]),
     rejected_raw_bytes=st.integers(0, 50),
     chunk_bytes=st.integers(1, 70),
 )
@@ -83,13 +88,7 @@ def read(
 
 
 @given(content=contents, limits=all_limits, cuts=st.lists(st.integers(0, 300)))
-@example(
-    content=MARK + b"abc\r\n",
-    limits=ReadLimits(
-        max_records=1, max_batch_bytes=1, max_record_bytes=2, chunk_bytes=1
-    ),
-    cuts=[],
-)
+@settings(max_examples=500)
 def test_appends_and_batches_change_nothing(
     content: bytes, limits: ReadLimits, cuts: list[int]
 ) -> None:
@@ -107,6 +106,7 @@ def test_appends_and_batches_change_nothing(
 
 
 @given(content=contents, limits=all_limits)
+@settings(max_examples=300)
 def test_each_batch_keeps_its_bounds(content: bytes, limits: ReadLimits) -> None:
     """It ends after a newline, is not empty, and exceeds its bytes with one line."""
     for batch in read(content, limits):
@@ -120,6 +120,7 @@ def test_each_batch_keeps_its_bounds(content: bytes, limits: ReadLimits) -> None
 
 
 @given(content=contents, limits=all_limits)
+@settings(max_examples=300)
 def test_a_batch_is_as_large_as_its_bounds_allow(
     content: bytes, limits: ReadLimits
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_batch_is_as_large_as_its_bounds_allow(
 
 
 @given(content=contents, limits=all_limits, chunk_bytes=st.integers(1, 400))
+@settings(max_examples=300)
 def test_the_chunk_size_changes_nothing(
     content: bytes, limits: ReadLimits, chunk_bytes: int
 ) -> None:
@@ -145,16 +147,13 @@ def test_the_chunk_size_changes_nothing(
     assert read(content, limits) == read(content, other)
 
 
-@given(
-    filler=st.binary(min_size=1, max_size=300),
-    repeats=st.integers(1, 20),
-    limits=all_limits,
-)
+@given(content=contents, repeats=st.integers(1, 4), limits=all_limits)
+@settings(max_examples=300)
 def test_each_fingerprint_is_that_of_the_content(
-    filler: bytes, repeats: int, limits: ReadLimits
+    content: bytes, repeats: int, limits: ReadLimits
 ) -> None:
     """Prefix and guard are those of the file up to the end of the batch."""
-    content = (filler + b"\n") * repeats
+    content *= repeats
 
     for batch in read(content, limits):
         end = batch.end_offset
@@ -191,6 +190,32 @@ def test_an_over_long_torn_tail_is_left_alone(make_limits: MakeLimits) -> None:
 
     assert batch.end_offset == 2
     assert batch.rejected == []
+
+
+def test_a_batch_does_not_wait_for_a_line_that_cannot_join_it(
+    root: Path,
+    write_file: WriteFile,
+    make_limits: MakeLimits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is committed, and its memory free, before the long line is read."""
+    write_file("a", b"one\n" + b"y" * 100_000 + b"\n")
+    limits = make_limits(max_batch_bytes=5000, chunk_bytes=1000)
+    read_to = 0
+    real_pread = os.pread
+
+    def pread(descriptor: int, length: int, offset: int) -> bytes:
+        nonlocal read_to
+        read_to = max(read_to, offset + length)
+        return real_pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+
+    with open_telemetry_file(root, "a") as file:
+        batch = next(file.read_batches(limits=limits))
+
+    assert batch.end_offset == 4
+    assert read_to <= 5000
 
 
 def test_the_end_may_be_set_before_the_end_of_the_file(

