@@ -66,6 +66,10 @@ class TelemetryFileChangedError(TelemetryError):
     offset: int
 
 
+class ReadingProcessError(TelemetryError):
+    """The process that reads a file ahead of the commits ended; run again."""
+
+
 class StoreError(LearningPipelineError):
     """The state database cannot do what was asked."""
 

@@ -14,9 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from learning_pipeline import ENVIRONMENT_PREFIX
 from learning_pipeline.errors import ConfigurationError
 
-ENVIRONMENT_PREFIX = "LEARNING_PIPELINE_"
 MIB = 1024 * 1024
 
 
@@ -68,6 +68,14 @@ class Settings(BaseSettings):
         ge=1024,
         le=256 * MIB,
         description="a commit is made earlier when its records reach this; bounds memory",
+    )
+    read_ahead_bytes: int = Field(
+        default=32 * MIB,
+        ge=0,
+        description=(
+            "an unread rest of at least this is read and extracted in a process of "
+            "its own while this one commits; faster, for about 50 MB of memory"
+        ),
     )
     dead_letter_raw_bytes: int = Field(
         default=4096,

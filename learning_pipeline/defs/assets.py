@@ -3,9 +3,8 @@
 import dagster as dg
 
 from learning_pipeline.defs.partitions import telemetry_files
-from learning_pipeline.extraction import PatternExtractor, load_extractors
 from learning_pipeline.settings import load_settings
-from learning_pipeline.stages import StageOutput, TelemetryStream
+from learning_pipeline.stages import StageOutput, TelemetryStream, TransformSpec
 from learning_pipeline.store import patterns
 
 IO_MANAGER_KEY = "checkpoint_io_manager"
@@ -44,7 +43,8 @@ def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
     the byte where the last commit stood. Materialise a partition as often as you
     like: nothing is lost, nothing is there twice.
     """
-    extractor = PatternExtractor(
-        load_extractors(), dead_letter_raw_bytes=load_settings().dead_letter_raw_bytes
+    extraction = TransformSpec(
+        "learning_pipeline.extraction:build_extractor",
+        {"dead_letter_raw_bytes": load_settings().dead_letter_raw_bytes},
     )
-    return telemetry_file.batches(extractor, into=patterns)
+    return telemetry_file.batches(extraction, into=patterns)

@@ -9,7 +9,6 @@ import dagster as dg
 from dagster import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 
-
 INTERRUPTED = "Interrupted; everything up to the last commit is kept."
 
 

@@ -6,7 +6,7 @@ resume from the stored offsets, with no code of their own.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,9 @@ from learning_pipeline.defs.reporting import (
 )
 from learning_pipeline.errors import (
     ConfigurationError,
+    FencedError,
     LearningPipelineError,
     TelemetryError,
-    FencedError,
 )
 from learning_pipeline.model import Progress
 from learning_pipeline.settings import Settings, load_settings
@@ -36,6 +36,7 @@ from learning_pipeline.stages import (
     StageOutput,
     TelemetryStream,
 )
+from learning_pipeline.stages.audit import file_position
 from learning_pipeline.store import Claim, StageSession, Store
 from learning_pipeline.telemetry import ReadLimits
 
@@ -98,7 +99,7 @@ class CheckpointIOManager(dg.IOManager):
             raise ConfigurationError(message)
         return TelemetryStream(tuple(sorted(context.asset_partition_keys)))
 
-    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Drain the stream of every partition of the run into commits.
 
         A file that fails does not keep the others from being processed, nor from
@@ -106,7 +107,18 @@ class CheckpointIOManager(dg.IOManager):
 
         Raises:
             dagster.Failure: A file failed; the message names each and its remedy.
+                Or nothing could go on, such as without the database.
         """
+        try:
+            self._store_output(context, obj)
+        except LearningPipelineError as error:
+            if not error.retryable:
+                _forbid_retries(context)
+            raise dg.Failure(
+                description=str(error), allow_retries=error.retryable
+            ) from error
+
+    def _store_output(self, context: dg.OutputContext, obj: object) -> None:
         if not isinstance(obj, StageOutput):
             message = (
                 f"{context.asset_key.to_user_string()} returned a "
@@ -133,11 +145,18 @@ class CheckpointIOManager(dg.IOManager):
         ):
             self._replay(context, store, stage, obj.partitions, log)
             try:
-                self._drain_all(context, session, obj, outcome, log, few=few)
-            finally:
-                # Also when terminated: what is committed is made durable.
+                self._drain_all(context, session, obj, outcome, log)
+            except BaseException:
+                # Also when terminated: what is committed is made durable, if it can
+                # be. The first error is the one to show.
                 with contextlib.suppress(LearningPipelineError):
                     session.sync(outcome.claims)
+                raise
+            try:
+                session.sync(outcome.claims)
+            except BaseException:
+                self._materialize_finished(context, outcome)
+                raise
         self._conclude(context, outcome, log)
 
     def _replay(
@@ -146,13 +165,15 @@ class CheckpointIOManager(dg.IOManager):
         store: Store,
         stage: str,
         partitions: Sequence[str],
-        log: Any,
+        log: Any,  # noqa: ANN401 - structlog's
     ) -> None:
         if not self._replay_from_start:
             return
         tags: Mapping[str, str] = context.step_context.dagster_run.tags
         replayed_by = tags.get(_ROOT_RUN_TAG, context.run_id)
         for partition in partitions:
+            if not self._can_be_read_again(store, stage, partition, log):
+                continue
             rewound = store.replay(
                 stage=stage, partition=partition, replayed_by=replayed_by
             )
@@ -165,20 +186,37 @@ class CheckpointIOManager(dg.IOManager):
                     removed_row_count=rewound.row_count,
                 )
 
+    def _can_be_read_again(
+        self,
+        store: Store,
+        stage: str,
+        partition: str,
+        log: Any,  # noqa: ANN401 - structlog's
+    ) -> bool:
+        # The rows of a file that is gone or another one now could not be replaced.
+        for checkpoint in store.checkpoints(
+            stage=stage, keys=[partition], with_kinds=False
+        ):
+            position = file_position(self._settings.telemetry_dir, checkpoint)
+            if position.problem is not None:
+                log.warning(
+                    "replay_left_out", partition=partition, problem=position.problem
+                )
+                return False
+        return True
+
     def _drain_all(
         self,
         context: dg.OutputContext,
         session: StageSession,
         output: StageOutput,
         outcome: _Outcome,
-        log: Any,
-        *,
-        few: bool,
+        log: Any,  # noqa: ANN401 - structlog's
     ) -> None:
         reporter = ObservationReporter(
             context,
             interval_seconds=self._settings.progress_seconds,
-            report_start=few,
+            report_start=len(output.partitions) <= FEW_FILES,
         )
         with interrupts_at_boundaries(context) as raise_if_interrupted:
 
@@ -197,33 +235,43 @@ class CheckpointIOManager(dg.IOManager):
                         partition=partition,
                         transform=output.transform,
                         limits=self._limits(),
+                        read_ahead_bytes=self._settings.read_ahead_bytes,
                         on_commit=on_commit,
                         log=log,
                     )
-                    try:
-                        claim, progress = drain.run()
-                    except (TelemetryError, FencedError) as error:
-                        outcome.failures[partition] = error
-                        log.error("file_failed", partition=partition, error=str(error))
-                        continue
-                    finally:
-                        if drain.claim is not None:
-                            outcome.claims.append(drain.claim)
-                    outcome.finished[partition] = progress
-                    for listener in self._listeners:
-                        listener(progress)
-                    log.info(
-                        "file_finished",
-                        partition=partition,
-                        offset=progress.offset,
-                        run_event_count=progress.run_event_count,
-                        run_row_count=progress.run_row_count,
-                        run_dead_letter_count=progress.run_dead_letter_count,
-                    )
+                    self._drain_one(drain, partition, outcome, log)
             except BaseException:
                 # Whatever ends the run here: the files that are done stay done.
                 self._materialize_finished(context, outcome)
                 raise
+
+    def _drain_one(
+        self,
+        drain: PartitionDrain,
+        partition: str,
+        outcome: _Outcome,
+        log: Any,  # noqa: ANN401 - structlog's
+    ) -> None:
+        try:
+            _, progress = drain.run()
+        except (TelemetryError, FencedError) as error:
+            outcome.failures[partition] = error
+            log.error("file_failed", partition=partition, error=str(error))  # noqa: TRY400 - the message says it all
+            return
+        finally:
+            if drain.claim is not None:
+                outcome.claims.append(drain.claim)
+        outcome.finished[partition] = progress
+        for listener in self._listeners:
+            listener(progress)
+        log.info(
+            "file_finished",
+            partition=partition,
+            offset=progress.offset,
+            run_event_count=progress.run_event_count,
+            run_row_count=progress.run_row_count,
+            run_dead_letter_count=progress.run_dead_letter_count,
+        )
 
     def _limits(self) -> ReadLimits:
         return ReadLimits(
@@ -232,17 +280,19 @@ class CheckpointIOManager(dg.IOManager):
             max_record_bytes=self._settings.max_record_bytes,
         )
 
-    def _conclude(self, context: dg.OutputContext, outcome: _Outcome, log: Any) -> None:
+    def _conclude(
+        self,
+        context: dg.OutputContext,
+        outcome: _Outcome,
+        log: Any,  # noqa: ANN401 - structlog's
+    ) -> None:
         if not outcome.failures:
             _add_metadata(context, outcome.finished)
             return
         self._materialize_finished(context, outcome)
         retryable = any(error.retryable for error in outcome.failures.values())
         if not retryable:
-            # `allow_retries` stops only the step's own policy, not the run's retries.
-            context.step_context.instance.add_run_tags(
-                context.run_id, {_MAX_RETRIES_TAG: "0"}
-            )
+            _forbid_retries(context)
         shown = list(outcome.failures.items())[:MAX_FAILURES_SHOWN]
         lines = [f"- {partition}: {error}" for partition, error in shown]
         more = len(outcome.failures) - len(shown)
@@ -277,6 +327,11 @@ class CheckpointIOManager(dg.IOManager):
                 )
             )
         outcome.finished.clear()
+
+
+def _forbid_retries(context: dg.OutputContext) -> None:
+    # `allow_retries=False` stops only the step's own policy, not the run's retries.
+    context.step_context.instance.add_run_tags(context.run_id, {_MAX_RETRIES_TAG: "0"})
 
 
 def _add_metadata(context: dg.OutputContext, finished: Mapping[str, Progress]) -> None:

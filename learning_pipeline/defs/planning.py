@@ -71,7 +71,7 @@ def files_with_unread(
     return unread
 
 
-def keys_under_way(
+def keys_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     instance: dg.DagsterInstance,
     store: Store,
     known: Sequence[str],
@@ -95,7 +95,7 @@ def keys_under_way(
     records = [
         record
         for record in (*unfinished, *just_failed)
-        if _covers(record.dagster_run, asset_key)
+        if _covers(instance, record.dagster_run, asset_key)
     ]
     commits = store.last_commit_by_run(
         [record.dagster_run.run_id for record in records]
@@ -171,9 +171,18 @@ def _pause_seconds(count: int) -> float:
     return min(FIRST_PAUSE_SECONDS * 2.0 ** (count - 1), LONGEST_PAUSE_SECONDS)
 
 
-def _covers(run: dg.DagsterRun, asset_key: dg.AssetKey) -> bool:
-    selection = run.asset_selection
-    return selection is None or asset_key in selection
+def _covers(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, asset_key: dg.AssetKey
+) -> bool:
+    if run.asset_selection is not None:
+        return asset_key in run.asset_selection
+    if run.job_snapshot_id is None:
+        return True
+    # Runs of a whole job name no assets; the ops of its snapshot do.
+    return (
+        asset_key.to_python_identifier()
+        in instance.get_job_snapshot(run.job_snapshot_id).node_names
+    )
 
 
 def _awaits_retry(run: dg.DagsterRun) -> bool:

@@ -36,7 +36,7 @@ MAX_OBSERVATIONS_PER_TICK = 200
 NOTHING_ASKED = "{}"
 """The cursor that says so; Dagster keeps the old one in place of an empty text."""
 
-_decode_cursor = msgspec.json.Decoder(dict[str, Ask]).decode
+_cursor_decoder = msgspec.json.Decoder(dict[str, Ask])
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -89,13 +89,16 @@ def plan_runs(
         unread, checkpoints, asks, busy=busy, now=now.timestamp()
     )
     wanted = frozenset(chosen)
+    not_read = frozenset(file.partition for file in unread)
+    passable = frozenset(file.partition for file in discovery.files) - not_read
     return Plan(
         groups=share_runs(
             chosen,
             known,
             max_files=settings.max_files_per_run,
             max_gap=MAX_GAP_FILES,
-            avoid=busy,
+            # Passing over a file that is gone, or fails, would fail the whole run.
+            avoid=frozenset(known) - passable,
         ),
         changed=[file for file in unread if file.partition in wanted],
         asks=remembered,
@@ -130,7 +133,7 @@ def build_sensor(
     def telemetry_sensor(
         context: dg.SensorEvaluationContext,
     ) -> dg.SensorResult | dg.SkipReason:
-        asks = _decode_cursor(context.cursor) if context.cursor else {}
+        asks = _remembered(context.cursor)
         current = load_settings()
         plan = plan_runs(context.instance, current, asks, now=clock())
         log = logs.teed_logger(context.log, level="WARNING")
@@ -145,8 +148,8 @@ def build_sensor(
         unchanged = cursor == (context.cursor or NOTHING_ASKED)
         if not plan.groups and unchanged:
             return dg.SkipReason(
-                f"{len(plan.discovery.files)} files below {current.telemetry_dir}: none "
-                "has unread records without a run under way"
+                f"{len(plan.discovery.files)} files below {current.telemetry_dir}: "
+                "none has unread records without a run under way"
             )
         return dg.SensorResult(
             run_requests=run_requests(plan),
@@ -155,6 +158,14 @@ def build_sensor(
         )
 
     return telemetry_sensor
+
+
+def _remembered(cursor: str | None) -> dict[str, Ask]:
+    try:
+        return _cursor_decoder.decode(cursor or NOTHING_ASKED)
+    except msgspec.DecodeError:
+        # Of another version, or set by hand: at worst a file is asked for once more.
+        return {}
 
 
 def _observations(plan: Plan) -> list[dg.AssetObservation]:

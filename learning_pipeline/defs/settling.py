@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from learning_pipeline.defs.liveness import PROCESS_TAG, process_is_alive
+from learning_pipeline.defs.liveness import names_its_process, process_is_alive
 from learning_pipeline.defs.planning import UNFINISHED
 
 
@@ -14,9 +14,9 @@ def settle_lost_runs(
     """End every run that was under way when its process tree was killed.
 
     Dagster's default launcher cannot tell that a run's process is gone, so such a
-    run stays "started" for ever. Unless `only_tagged`, to be called while no
-    launcher of this instance is alive. Runs in the queue stay: the daemon starts them. A run of another
-    process that lives, such as of `learning-pipeline process`, stays too.
+    run stays "started" for ever. Unless `only_tagged`, to be called while no launcher
+    of this instance is alive. Runs in the queue stay: the daemon starts them. A run of
+    another process that lives, such as of `learning-pipeline process`, stays too.
 
     Args:
         instance: Dagster's.
@@ -31,7 +31,7 @@ def settle_lost_runs(
     statuses = [status for status in UNFINISHED if status.value != "QUEUED"]
     for record in instance.get_run_records(dg.RunsFilter(statuses=statuses)):
         run = record.dagster_run
-        if process_is_alive(run) or (only_tagged and PROCESS_TAG not in run.tags):
+        if process_is_alive(run) or (only_tagged and not names_its_process(run)):
             continue
         message = "Its process died; ended by learning-pipeline when it started."
         if run.status is dg.DagsterRunStatus.CANCELING:

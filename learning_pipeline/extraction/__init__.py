@@ -7,13 +7,29 @@ entry point group `learning_pipeline.extractors`.
 
 from learning_pipeline.extraction.decoding import dead_letter, decode_event
 from learning_pipeline.extraction.drafts import PatternDraft
-from learning_pipeline.extraction.engine import NO_KIND, PatternExtractor
+from learning_pipeline.extraction.engine import PatternExtractor
+from learning_pipeline.extraction.kinds import NO_KIND, kind_label
 from learning_pipeline.extraction.redaction import Redactor
 from learning_pipeline.extraction.registry import (
     ENTRY_POINT_GROUP,
     Extractor,
     load_extractors,
 )
+
+
+def build_extractor(dead_letter_raw_bytes: int) -> PatternExtractor:
+    """Build the extractor of this installation, the users' kinds included.
+
+    Args:
+        dead_letter_raw_bytes: How much of a dead letter's record is kept.
+
+    Raises:
+        ExtractorRegistrationError: One of the users' cannot be used.
+    """
+    return PatternExtractor(
+        load_extractors(), dead_letter_raw_bytes=dead_letter_raw_bytes
+    )
+
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -22,7 +38,9 @@ __all__ = [
     "PatternDraft",
     "PatternExtractor",
     "Redactor",
+    "build_extractor",
     "dead_letter",
     "decode_event",
+    "kind_label",
     "load_extractors",
 ]

@@ -6,6 +6,8 @@ import re
 
 import msgspec
 
+from learning_pipeline.extraction.families.fields import ABSENT
+
 MAX_CONTEXT_CHARS = 4_000
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -13,6 +15,8 @@ _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 def compact_json(raw: msgspec.Raw) -> str | None:
     """Return the value as JSON text in its one compact spelling; None when absent."""
+    if raw is ABSENT:
+        return None
     data = bytes(raw)
     if not data or data == b"null":
         return None

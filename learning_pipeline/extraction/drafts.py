@@ -34,26 +34,13 @@ class PatternDraft(msgspec.Struct, frozen=True):
     success_metrics: Mapping[str, float] = {}
 
 
-class FamilyDraft(NamedTuple):
-    """What a built-in family makes of an event; texts as they stand in it.
+FamilyDraft = tuple[str, str, int, str | None, msgspec.Raw, str, msgspec.Raw]
+"""What a built-in family makes of an event; a plain tuple, as there is one a record:
 
-    Attributes:
-        prompt: What was asked, stripped.
-        response: What was answered, stripped.
-        iterations: How many rounds the agent took.
-        backend: Backend or model, if stated.
-        context: Raw JSON; empty or `null` when absent.
-        success_metrics: JSON text of an object of numbers.
-        timestamp: Raw JSON; empty or `null` when absent.
-    """
-
-    prompt: str
-    response: str
-    iterations: int
-    backend: str | None
-    context: msgspec.Raw
-    success_metrics: str
-    timestamp: msgspec.Raw
+prompt and response (stripped), iterations, backend or model if stated, the context
+as raw JSON, the success metrics as JSON text of an object of numbers, the timestamp
+as raw JSON. Raw JSON is empty or `null` when absent.
+"""
 
 
 class Family(NamedTuple):

@@ -28,6 +28,7 @@ from learning_pipeline.extraction.decoding import (
 )
 from learning_pipeline.extraction.drafts import Family
 from learning_pipeline.extraction.families import FAMILIES
+from learning_pipeline.extraction.kinds import label_and_redactions
 from learning_pipeline.extraction.patterns import Finisher
 from learning_pipeline.extraction.registry import (
     Extractor,
@@ -43,11 +44,6 @@ from learning_pipeline.model import (
     RecordBatch,
     Row,
 )
-
-NO_KIND = "(none)"
-"""Under what an event is counted that states no kind."""
-
-MAX_KIND_CHARS = 100
 
 _QUALITY_COLUMN = 10
 
@@ -78,8 +74,7 @@ class PatternExtractor:
         self._custom = check_kinds(tuple(extractors or ()))
         self._families = {kind: family for family in FAMILIES for kind in family.kinds}
         self._dead_letter_raw_bytes = dead_letter_raw_bytes
-        self._redactor = default_redactor()
-        self._finish = Finisher(self._redactor).finish
+        self._finish = Finisher(default_redactor()).finish
 
     def __call__(  # noqa: C901, PLR0912 - the hot path, one call a record at most
         self, batch: RecordBatch
@@ -141,7 +136,7 @@ class PatternExtractor:
                 quality_count=sum(row[_QUALITY_COLUMN] for row in rows),
                 ignored_count=ignored_count,
                 dead_letter_count=len(letters),
-                events_by_kind=self._count_by_label(kind_counts, redactions),
+                events_by_kind=_count_by_label(kind_counts, redactions),
                 redactions_by_kind=redactions,
             ),
         )
@@ -218,24 +213,17 @@ class PatternExtractor:
         )
         return redacted_letter(letter, self._dead_letter_raw_bytes, redactions)
 
-    def _count_by_label(
-        self, kind_counts: Mapping[str | None, int], redactions: dict[str, int]
-    ) -> dict[str, int]:
-        """Return counts under names that are safe to store and to show."""
-        by_label: dict[str, int] = {}
-        for kind, count in kind_counts.items():
-            label = NO_KIND
-            if kind is not None:
-                label, found = self._redactor.redact(kind[:_LOOKED_AT_KIND_CHARS])
-                _add(redactions, {name: found[name] * count for name in found})
-                label = label.translate(_NO_CONTROLS)[:MAX_KIND_CHARS] or NO_KIND
-            by_label[label] = by_label.get(label, 0) + count
-        return by_label
 
-
-_NO_CONTROLS = dict.fromkeys((*range(32), 127))
-# A secret that the cut would split is still seen whole.
-_LOOKED_AT_KIND_CHARS = 10 * MAX_KIND_CHARS
+def _count_by_label(
+    kind_counts: Mapping[str | None, int], redactions: dict[str, int]
+) -> dict[str, int]:
+    """Return counts under names that are safe to store and to show."""
+    by_label: dict[str, int] = {}
+    for kind, count in kind_counts.items():
+        label, found = label_and_redactions(kind)
+        _add(redactions, {name: found[name] * count for name in found})
+        by_label[label] = by_label.get(label, 0) + count
+    return by_label
 
 
 def _start_offset(letter: DeadLetter) -> int:

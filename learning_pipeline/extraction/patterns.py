@@ -23,9 +23,9 @@ class Finisher:
     def __init__(self, redactor: Redactor) -> None:
         """Use this redactor."""
         self._redactor = redactor
-        self._is_suspicious = redactor.is_suspicious
+        self._suspects = redactor.suspects
 
-    def finish(  # noqa: PLR0913 - a pattern's fields, and no object per record
+    def finish(  # noqa: PLR0913, PLR0917 - a pattern's fields, and no object per record
         self,
         kind: str,
         prompt: str,
@@ -56,23 +56,23 @@ class Finisher:
         data = text.encode()
         if backend is not None or context is not None:
             screened = f"{text}\n{backend}\n{context}"
-            suspicious = self._is_suspicious(screened.encode())
+            suspects = self._suspects(screened.encode())
             if "\0" in screened or (context is not None and holds_nul(context)):
                 raise Rejection("nul_bytes", "a text to be stored holds a NUL")
         else:
-            suspicious = self._is_suspicious(data)
+            suspects = self._suspects(data)
             if "\0" in text:
                 raise Rejection("nul_bytes", "a text to be stored holds a NUL")
         redactions = NO_REDACTIONS
         changed = False
-        if suspicious:
+        if suspects:
             (prompt, response, backend, redacted_context), redactions = self._redact(
                 prompt, response, backend, context
             )
             changed = redacted_context != context
             context = redacted_context
         if (
-            suspicious
+            suspects
             or len(prompt) > MAX_PROMPT_CHARS
             or len(response) > MAX_RESPONSE_CHARS
         ):

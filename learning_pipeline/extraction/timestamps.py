@@ -10,7 +10,7 @@ import msgspec
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - the result is UTC by its `Z`
 # Seconds would be the year 5138, milliseconds are 1973.
 _LEAST_MILLISECONDS: Final = 1e11
-_CANONICAL_LENGTH: Final = len('"2026-05-28T18:14:11.863954Z"')
+_CANONICAL_LENGTH: Final = len("2026-05-28T18:14:11.863954Z")
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(int | float).decode
 
@@ -25,11 +25,15 @@ def canonical_timestamp(raw: msgspec.Raw) -> str | None:
     data = bytes(raw)
     try:
         if data[:1] == b'"':
-            if len(data) == _CANONICAL_LENGTH and data[5:21:3] == b"--T::.":
-                text = data[1:-1].decode()
-                if text[26] == "Z" and datetime.fromisoformat(text):
-                    return text
-            return _from_text(_decode_text(data))
+            text = _decode_text(data)
+            moment = datetime.fromisoformat(text.strip())
+            if (
+                len(text) == _CANONICAL_LENGTH
+                and text[4:20:3] == "--T::."
+                and text[26] == "Z"
+            ):
+                return text
+            return _from_moment(moment)
         if data and data not in _NO_MOMENTS:
             return _from_number(_decode_number(data))
     except (ValueError, OverflowError, msgspec.DecodeError):
@@ -40,8 +44,7 @@ def canonical_timestamp(raw: msgspec.Raw) -> str | None:
 _NO_MOMENTS: Final = (b"null", b"true", b"false")
 
 
-def _from_text(text: str) -> str:
-    moment = datetime.fromisoformat(text.strip())
+def _from_moment(moment: datetime) -> str:
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return moment.isoformat(timespec="microseconds") + "Z"

@@ -1,5 +1,6 @@
 """The stage engine, without Dagster: lazy streams and the drain into commits."""
 
+from learning_pipeline.reading_process import TransformSpec
 from learning_pipeline.stages.drain import PartitionDrain
 from learning_pipeline.stages.stream import (
     EventFunction,
@@ -14,4 +15,5 @@ __all__ = [
     "StageOutput",
     "TelemetryStream",
     "Transform",
+    "TransformSpec",
 ]

@@ -6,8 +6,10 @@ does, because one transaction holds both, and the offset is where the next run b
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from learning_pipeline.errors import (
     TelemetryFileChangedError,
     TelemetryFileUnreadableError,
 )
-from learning_pipeline.model import BatchOutput, Checkpoint, Counters, Progress
+from learning_pipeline.model import Checkpoint, Counters, Progress
+from learning_pipeline.reading_process import Extracted, TransformSpec, extract_here
+from learning_pipeline.stages.read_ahead import extract_ahead
 from learning_pipeline.stages.stream import Transform
 from learning_pipeline.steps import reached
 from learning_pipeline.store import Claim, GenerationIdentity, StageSession
@@ -30,6 +34,7 @@ MAX_GENERATIONS_PER_PASS = 5
 """A file that changes under its reader more often fails; the next run goes on."""
 
 MAX_REJECTIONS_LOGGED = 10
+CAN_READ_AHEAD = (os.cpu_count() or 1) > 1
 
 
 class PartitionDrain:
@@ -47,8 +52,9 @@ class PartitionDrain:
         *,
         telemetry_root: Path,
         partition: str,
-        transform: Transform,
+        transform: Transform | TransformSpec,
         limits: ReadLimits,
+        read_ahead_bytes: int,
         on_commit: Callable[[Progress], None],
         log: Any,
     ) -> None:
@@ -60,6 +66,8 @@ class PartitionDrain:
             partition: Its partition key.
             transform: Makes rows of records.
             limits: How much is read for one commit.
+            read_ahead_bytes: An unread rest of at least this is read and extracted
+                in a process of its own, if the transform is a `TransformSpec`.
             on_commit: Called after each commit. What it raises ends the pass at
                 this batch boundary, with everything before it committed.
             log: A structlog logger.
@@ -69,6 +77,7 @@ class PartitionDrain:
         self._partition = partition
         self._transform = transform
         self._limits = limits
+        self._read_ahead_bytes = read_ahead_bytes
         self._on_commit = on_commit
         self._log = log.bind(partition=partition)
         self._started = time.monotonic()
@@ -139,27 +148,49 @@ class PartitionDrain:
         )
 
     def _read(self, claim: Claim, file: TelemetryFile) -> Claim:
-        batches = file.read_batches(
-            claim.checkpoint.offset,
-            limits=self._limits,
-            fingerprint=claim.checkpoint.fingerprint,
-        )
-        for batch in batches:
-            reached("read.after")
-            output = self._transform(batch)
-            reached("transform.after")
-            claim = self.claim = self._session.commit(
-                claim,
-                output,
-                end_offset=batch.end_offset,
-                fingerprint=batch.fingerprint,
-                size_bytes=file.size_bytes,
-            )
-            self._count(output, batch.end_offset - batch.start_offset)
-            self._on_commit(self.progress(claim.checkpoint))
+        with contextlib.closing(self._extract(claim.checkpoint, file)) as stream:
+            for extracted in stream:
+                reached("extract.after")
+                claim = self.claim = self._session.commit(
+                    claim,
+                    extracted.output,
+                    end_offset=extracted.end_offset,
+                    fingerprint=extracted.fingerprint,
+                    size_bytes=file.size_bytes,
+                )
+                self._count(extracted)
+                self._on_commit(self.progress(claim.checkpoint))
         return claim
 
-    def _count(self, output: BatchOutput, batch_bytes: int) -> None:
+    def _extract(
+        self, checkpoint: Checkpoint, file: TelemetryFile
+    ) -> Generator[Extracted, None, None]:
+        end_offset = max(file.size_bytes, checkpoint.offset)
+        rest_bytes = end_offset - checkpoint.offset
+        transform = self._transform
+        if isinstance(transform, TransformSpec):
+            if rest_bytes >= self._read_ahead_bytes and CAN_READ_AHEAD:
+                yield from extract_ahead(
+                    file,
+                    transform,
+                    start_offset=checkpoint.offset,
+                    end_offset=end_offset,
+                    fingerprint=checkpoint.fingerprint,
+                    limits=self._limits,
+                )
+                return
+            transform = transform.build()
+        yield from extract_here(
+            file,
+            transform,
+            start_offset=checkpoint.offset,
+            end_offset=end_offset,
+            fingerprint=checkpoint.fingerprint,
+            limits=self._limits,
+        )
+
+    def _count(self, extracted: Extracted) -> None:
+        output = extracted.output
         logged = self._done.dead_letter_count
         for letter in output.dead_letters[: max(MAX_REJECTIONS_LOGGED - logged, 0)]:
             self._log.warning(
@@ -173,7 +204,7 @@ class PartitionDrain:
             row_count=output.counters.row_count,
             dead_letter_count=output.counters.dead_letter_count,
         )
-        self._read_bytes += batch_bytes
+        self._read_bytes += extracted.end_offset - extracted.start_offset
         self._commit_count += 1
 
     def _identify(self, claim: Claim, file: TelemetryFile) -> Claim:

@@ -23,6 +23,7 @@ from learning_pipeline.model import (
     RecordBatch,
     Row,
 )
+from learning_pipeline.reading_process import TransformSpec
 from learning_pipeline.store.schema import ROW_KEY
 
 Transform = Callable[[RecordBatch], BatchOutput]
@@ -46,7 +47,7 @@ class StageOutput:
     """
 
     partitions: Sequence[str]
-    transform: Transform
+    transform: Transform | TransformSpec
     table: sa.Table
 
 
@@ -60,7 +61,9 @@ class TelemetryStream:
 
     partitions: Sequence[str]
 
-    def batches(self, transform: Transform, *, into: sa.Table) -> StageOutput:
+    def batches(
+        self, transform: Transform | TransformSpec, *, into: sa.Table
+    ) -> StageOutput:
         """Apply `transform` to the records of each commit."""
         return StageOutput(self.partitions, transform, into)
 

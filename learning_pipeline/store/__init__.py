@@ -22,7 +22,7 @@ from learning_pipeline.store.schema import patterns, stage_table
 from learning_pipeline.store.session import Claim, GenerationIdentity, StageSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     import sqlalchemy as sa
 
@@ -113,14 +113,14 @@ class Store:
         with self._reading() as connection:
             return queries.last_commit_by_run(connection, run_ids)
 
-    def iterate_patterns(self) -> Iterator[dict[str, Any]]:
+    def iterate_patterns(self) -> Generator[dict[str, Any], None, None]:
         """All patterns in the order of export, from one consistent snapshot."""
         with self._reading() as connection:
             yield from queries.iterate_patterns(connection)
 
     def iterate_dead_letters(
         self, *, stage: str | None = None, keys: Sequence[str] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Dead letters by partition, generation and offset, from one snapshot."""
         with self._reading() as connection:
             yield from queries.iterate_dead_letters(connection, stage=stage, keys=keys)

@@ -164,7 +164,7 @@ _TAKEN = frozenset(
 )
 
 
-def stage_table(name: str, *columns: sa.Column[object]) -> sa.Table:
+def stage_table(name: str, *columns: sa.Column[Any]) -> sa.Table:
     """Declare the table of a stage of your own: one row per thing found in an event.
 
     The columns `partition_id`, `generation`, `offset` and `ordinal` are added in

@@ -13,6 +13,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from learning_pipeline import ENVIRONMENT_PREFIX
 from learning_pipeline.errors import (
     ConfigurationError,
     InvalidPartitionKeyError,
@@ -20,7 +21,6 @@ from learning_pipeline.errors import (
     TelemetryFileMissingError,
     TelemetryFileUnreadableError,
 )
-from learning_pipeline.settings import ENVIRONMENT_PREFIX
 from learning_pipeline.telemetry.keys import decode_key, shown
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from wcmatch import glob
 
+from learning_pipeline import ENVIRONMENT_PREFIX
 from learning_pipeline.errors import ConfigurationError, InvalidPartitionKeyError
 from learning_pipeline.model import FileStatus
-from learning_pipeline.settings import ENVIRONMENT_PREFIX
 from learning_pipeline.telemetry.confinement import (
     describe,
     kind_of,

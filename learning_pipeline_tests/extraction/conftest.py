@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from extraction_records import run
+from learning_pipeline_tests.extraction.extraction_records import run
 
 
 @pytest.fixture

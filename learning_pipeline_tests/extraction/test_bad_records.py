@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from extraction_records import NOWHERE, batch_of, records_of, run, step
+from learning_pipeline_tests.extraction.extraction_records import NOWHERE, batch_of, records_of, run, step
 from hypothesis import given
 from hypothesis import strategies as st
 

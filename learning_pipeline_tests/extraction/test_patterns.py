@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from extraction_records import run, step
+from learning_pipeline_tests.extraction.extraction_records import run, step
 
 Row = Callable[[bytes], tuple[Any, ...]]
 

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from extraction_records import run
+from learning_pipeline_tests.extraction.extraction_records import run
 
 from learning_pipeline.errors import ExtractorRegistrationError
 from learning_pipeline.extraction import (

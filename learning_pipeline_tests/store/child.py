@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -42,14 +43,12 @@ def create_and_die(url: str, fatal_step: int) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def on_statement(*_: Any) -> None:
+    def on_statement(*_: object) -> None:
         count_down()
 
-    def on_audit(event: str, _: Any) -> None:
+    def on_audit(event: str, _: object) -> None:
         if event in {"os.link", "os.remove", "sqlite3.connect"}:
             count_down()
-
-    import sys  # noqa: PLC0415 - the hook stays for the life of the process
 
     sa.event.listen(sa.Engine, "before_cursor_execute", on_statement)
     sys.addaudithook(on_audit)

@@ -81,7 +81,7 @@ class _Tmpfs:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the test's own arguments
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(
             f"{' '.join(command)}: {done.stderr.strip()}: this test needs root, or "

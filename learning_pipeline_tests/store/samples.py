@@ -130,10 +130,15 @@ def commit_to(
 
 
 def process(
-    store: Store, end_offset: int, *, partition: str = PARTITION, **options: Any
+    store: Store,
+    end_offset: int,
+    *,
+    partition: str = PARTITION,
+    run_id: str = "run-1",
+    history_count: int = 20,
 ) -> Claim:
     """Read the made-up file from where it stands up to `end_offset`, as a run does."""
-    with open_session(store, **options) as session:
+    with open_session(store, run_id=run_id, history_count=history_count) as session:
         claim = session.claim(partition)
         if claim.checkpoint.sequence == 0:
             claim = begin(session, claim)

@@ -12,7 +12,6 @@ from sqlalchemy.pool import NullPool
 from learning_pipeline.model import BatchOutput, Counters
 from learning_pipeline.store import Store
 from learning_pipeline.store.queries import KEYS_PER_QUERY
-from learning_pipeline.store.schema import checkpoints, event_counts, partitions
 from learning_pipeline_tests.store.samples import (
     PARTITION,
     STAGE,
@@ -184,48 +183,35 @@ def test_checkpoints_of_very_many_files_are_read_in_bounded_queries(
     store: Store,
 ) -> None:
     """40,000 keys of 50,000: more than a statement can take parameters."""
-    numbers = range(50_000)
-    keys = [f"{number:05}.jsonl" for number in numbers]
+    numbered = (
+        "WITH RECURSIVE numbers (n) AS "
+        "(SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 49999) "
+    )
     with store._writing() as connection:
-        connection.execute(
-            sa.insert(partitions),
-            [{"id": n, "partition_key": keys[n]} for n in numbers],
-        )
-        connection.execute(
-            sa.insert(checkpoints),
-            [
-                {
-                    "stage": STAGE,
-                    "partition_id": n,
-                    "generation": 0,
-                    "offset": n,
-                    "counters": "{}",
-                    "sequence": 1,
-                    "size_bytes": n,
-                    "synced_offset": 0,
-                    "fence": 1,
-                    "run_id": "run-1",
-                    "updated_at": "",
-                }
-                for n in numbers
-            ],
-        )
-        connection.execute(
-            sa.insert(event_counts),
-            [
-                {
-                    "stage": STAGE,
-                    "partition_id": n,
-                    "kind": "task_completed",
-                    "event_count": n,
-                }
-                for n in range(0, 50_000, 100)
-            ],
-        )
+        for insert in (
+            (
+                "INSERT INTO partitions (id, partition_key) "
+                "SELECT n, (100000 + n) || '.jsonl' FROM numbers"
+            ),
+            (
+                "INSERT INTO checkpoints (stage, partition_id, generation, "
+                '"offset", counters, sequence, size_bytes, synced_offset, fence, run_id, '
+                "updated_at) SELECT 'interaction_patterns', n, 0, n, '{}', 1, n, 0, 1, "
+                "'run-1', '' FROM numbers"
+            ),
+            (
+                "INSERT INTO event_counts (stage, partition_id, kind, event_count) "
+                "SELECT 'interaction_patterns', n, 'task_completed', n FROM numbers"
+            ),
+        ):
+            connection.exec_driver_sql(numbered + insert)
+    keys = [f"{100_000 + number}.jsonl" for number in range(50_000)]
     queries: list[str] = []
 
-    def count_queries(*arguments: Any) -> None:
-        queries.append(arguments[2])
+    def count_queries(
+        _connection: object, _cursor: object, query: str, *_: object
+    ) -> None:
+        queries.append(query)
 
     sa.event.listen(store._engine, "before_cursor_execute", count_queries)
     found = store.checkpoints(stage=STAGE, keys=keys[:40_000])

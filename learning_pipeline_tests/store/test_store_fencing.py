@@ -30,7 +30,7 @@ Write = Callable[[StageSession, Claim], object]
 WRITES: dict[str, Write] = {
     "commit": lambda session, claim: commit_to(session, claim, 300),
     "begin_generation": lambda session, claim: begin(session, claim, generation=1),
-    "begin_same_generation": lambda session, claim: begin(session, claim),
+    "begin_same_generation": begin,
     "finish_pass": lambda session, claim: session.finish_pass(
         claim, seen_size_bytes=300, seen_mtime_ns=1
     ),

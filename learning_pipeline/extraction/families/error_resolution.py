@@ -19,7 +19,7 @@ class ErrorResolution(CommonFields):
 def extract(event: ErrorResolution) -> FamilyDraft:
     """Take the error and what resolved it."""
     seconds = event.resolution_time
-    return FamilyDraft(
+    return (
         (event.error_description or "").strip(),
         (event.solution or "").strip(),
         stated_iterations(event),

@@ -27,7 +27,7 @@ def extract(event: Inference) -> FamilyDraft | None:
     response = (event.response or "").strip() or (event.output or "").strip()
     if not prompt or not response:
         return None
-    return FamilyDraft(
+    return (
         prompt,
         response,
         stated_iterations(event),

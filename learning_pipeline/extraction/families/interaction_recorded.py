@@ -23,7 +23,7 @@ def extract(event: InteractionRecorded) -> FamilyDraft | None:
     score = event.value_score
     if score is None or score < MIN_VALUE_SCORE:
         return None
-    return FamilyDraft(
+    return (
         (event.query or "").strip(),
         (event.response or "").strip(),
         stated_iterations(event),

@@ -40,7 +40,7 @@ def extract(event: TaskCompleted) -> FamilyDraft | None:
     context = event.context
     if context is ABSENT or bytes(context) == b"null":
         context = task.context
-    return FamilyDraft(
+    return (
         (task.prompt or "").strip(),
         (task.output or "").strip(),
         iterations,

@@ -22,13 +22,13 @@ from learning_pipeline.extraction.redaction_rules.rule import MARKER_START, Rule
 
 RULES = (
     *key_blocks.RULES,
-    *addresses.URL_RULES,
     *tokens.RULES,
+    *addresses.URL_RULES,
     *authorization.RULES,
     *commands.RULES,
     *assignments.RULES,
     *addresses.EMAIL_RULES,
 )
-"""In order: what contains others, such as a key block or a URL, comes first."""
+"""In order: key blocks, which contain the others; then the more telling kind first."""
 
 __all__ = ["MARKER_START", "RULES", "Rule"]

@@ -16,7 +16,9 @@ from learning_pipeline.extraction.redaction_rules.values import has_digit, is_te
 
 _URL = (
     rb"([A-Za-z][0-9A-Za-z+.-]*://)"
-    rb"(?:([^\s/:@\"'`\\<>\[]*:)([^\s/\"'`\\<>]+)|([0-9A-Za-z_-]{16,}))@"
+    # The user may be a key that has been replaced already.
+    rb"(?:((?:\[REDACTED:[a-z_]+\]|[^\s/:@\"'`\\<>\[])*:)([^\s/\"'`\\<>]+)"
+    rb"|([0-9A-Za-z_-]{16,}))@"
 )
 
 

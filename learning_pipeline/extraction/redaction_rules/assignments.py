@@ -2,6 +2,8 @@ r"""Values of keys that say they hold a secret, in code, settings, JSON, options
 
 from __future__ import annotations
 
+import re
+
 from learning_pipeline.extraction.redaction_rules.rule import (
     Match,
     Replacement,
@@ -14,11 +16,14 @@ from learning_pipeline.extraction.redaction_rules.values import (
     is_quoted_secret,
 )
 
-_PASSWORD_KEYS = (
-    rb"password|passwd|passphrase|pwd|passwort|(?:db|user|admin|root|smtp|mail|ftp|ssh"
-    rb"|redis|mysql|pg|postgres|mongo|auth|login|bind|http|proxy|ldap|sudo|store)"
-    rb"[_-]?(?:pass|pw)"
+_PASSWORD_KEYS = rb"password|passwd|passphrase|pwd|passwort|pass|pw"
+# Whose `pass` is a password; others passed, bypass, or are a first pass.
+_PASS_OWNER = re.compile(
+    rb"(?:db|user|admin|root|smtp|mail|ftp|ssh|redis|mysql|pg|postgres|mongo|auth|login"
+    rb"|bind|http|proxy|ldap|sudo|store)[_-]?\Z",
+    re.IGNORECASE,
 )
+_PASS_OWNER_BYTES = len(b"postgres_")
 _OTHER_KEYS = (
     rb"secret[_-]?access[_-]?key|secret[_-]?key|client[_-]?secret|private[_-]?key"
     rb"|api[_-]?key|access[_-]?key|account[_-]?key|shared[_-]?access[_-]?key"
@@ -60,6 +65,8 @@ def _assignment(match: Match, kind: str) -> Replacement:
     """Replace the value alone; keep key, separator and quotes."""
     head: bytes = match[1]
     key = match[2].lower()
+    if key in (b"pass", b"pw") and not _has_owner(match):
+        return None
     is_password = PASSWORD_WORDS.search(key) is not None
     name = kind if is_password else _kind_of(key)
     for opening, value_group, closing in _QUOTED_GROUPS:
@@ -84,6 +91,12 @@ def _assignment(match: Match, kind: str) -> Replacement:
         # A JSON number becomes a JSON string.
         replacement = match[4] + replacement + match[4]
     return head + replacement + match[_BARE_GROUP][len(value) :], name
+
+
+def _has_owner(match: Match) -> bool:
+    start: int = match.start()
+    before: bytes = match.string[max(start - _PASS_OWNER_BYTES, 0) : start]
+    return _PASS_OWNER.search(before) is not None
 
 
 def _kind_of(key: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from learning_pipeline.extraction.redaction_rules.rule import (
     Match,
     Replacement,
@@ -22,14 +24,16 @@ _USER_OPTION = (
 _PLACES = (
     rb"(?i)((?:sshpass[ \t]+-p[ \t]*(?:" + _QUOTE + rb")?"
     # .netrc
-    rb"|machine\s+\S+\s+login\s+\S+\s+password\s+"
-    # SQL
-    rb"|(?:identified\s+by|with\s+(?:encrypted\s+)?password)\s+" + _QUOTE + rb"))"
+    rb"|machine\s+\S+\s+login\s+\S+\s+password\s+))"
     rb"([^\s\"'\\;]+)"
 )
-_ELEMENT = rb"(?i)(<(?:[0-9a-z_.-]+:)?(?:password|passwd|pwd)>)([^\s<>\"'\\]+)</"
+_SQL = rb"(?i)(\s(?:by|password)\s+" + _QUOTE + rb")([^\"'\\\r\n]+)"
+_SQL_BEFORE = re.compile(rb"\b(?:identified|with|encrypted)\Z", re.IGNORECASE)
+_ELEMENT = rb"(?i)((?:password|passwd|pwd)>)([^\s<>\"'\\]+)</"
+_ELEMENT_BEFORE = re.compile(rb"<[\w.:-]*\Z")
 # How far before its option the name of the command is looked for.
 _COMMAND_BYTES = 300
+_NAME_BYTES = 40
 
 
 def _curl(match: Match, kind: str) -> Replacement:
@@ -45,14 +49,27 @@ def _place(match: Match, kind: str) -> Replacement:
     return None if is_template(match[2]) else (match[1] + marker(kind), kind)
 
 
+def _sql(match: Match, kind: str) -> Replacement:
+    if not _SQL_BEFORE.search(_before(match)):
+        return None
+    return _place(match, kind)
+
+
 def _element(match: Match, kind: str) -> Replacement:
-    if is_placeholder(match[2]):
+    if is_placeholder(match[2]) or not _ELEMENT_BEFORE.search(_before(match)):
         return None
     return match[1] + marker(kind) + b"</", kind
+
+
+def _before(match: Match) -> bytes:
+    start: int = match.start()
+    before: bytes = match.string[max(start - _NAME_BYTES, 0) : start]
+    return before
 
 
 RULES = (
     Rule("password", _USER_OPTION, _curl),
     Rule("password", _PLACES, _place),
+    Rule("password", _SQL, _sql),
     Rule("password", _ELEMENT, _element),
 )

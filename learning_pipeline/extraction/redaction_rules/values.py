@@ -21,11 +21,12 @@ _NO_SECRET = frozenset(
     # values and types of programming languages
     b"none null nil true false undefined str string text bytes bytea int bool any "
     b"object number boolean unknown never void char varchar buffer uint8array "
-    b"bytearray charsequence secretstr optional self this "
+    b"bytearray charsequence secretstr optional self this await new yield lambda "
+    b"function "
     # what is said of a password, or stands instead of one
     b"required empty unset missing invalid incorrect correct valid wrong hidden "
     b"masked redacted removed hashed encrypted encoded changed expired failed weak "
-    b"strong await new yield lambda function stdin prompt prompts var env example placeholder default field file "
+    b"strong stdin prompt prompts var env example placeholder default field file "
     b"option options flag argument parameter value input enter type types yes no not "
     # the rest of a sentence
     b"the a an is are was and or but to for in on of with when if must can will from "
@@ -128,15 +129,10 @@ def is_bare_secret(
         is_tight: Whether nothing but `=` stands between key and value, as no
             code formatter leaves it outside of a call.
     """
-    if is_placeholder(value):
+    if is_placeholder(value) or _is_reference(
+        value, in_code=in_code, is_setting=is_setting, is_tight=is_tight
+    ):
         return False
-    if _REFERENCE.fullmatch(value):
-        if _CODE.search(value):
-            return False
-        if not has_digit(value) and (
-            in_code or _is_variable(value, is_setting=is_setting, is_tight=is_tight)
-        ):
-            return False
     if is_password:
         return len(value) > 1
     if KEY_WORDS.search(value) and (
@@ -148,22 +144,29 @@ def is_bare_secret(
     return _looks_random(value, _WORD_LENGTH if is_tight else _LONG_LENGTH)
 
 
+def _is_reference(
+    value: bytes, *, in_code: bool, is_setting: bool, is_tight: bool
+) -> bool:
+    if not _REFERENCE.fullmatch(value):
+        return False
+    if _CODE.search(value):
+        return True
+    if has_digit(value):
+        return False
+    return in_code or _is_variable(value, is_setting=is_setting, is_tight=is_tight)
+
+
 def _is_variable(value: bytes, *, is_setting: bool, is_tight: bool) -> bool:
     """Whether a name without digits rather names the secret than is it."""
     if value.lower() in _NAMES:
         return True
     if not KEY_WORDS.search(value):
-        if b"." in value:
-            return not is_setting
-        return b"_" in value and not is_tight
-    if b"_" in value or b"." in value:
-        return True
-    if is_setting:
-        return False
-    if not is_tight or is_name(value):
-        return True
+        return (b"." in value and not is_setting) or (b"_" in value and not is_tight)
+    if is_setting or b"_" in value:
+        return b"_" in value or b"." in value
     # password=secret and password=mysecretpassword, but password=dbpassword
-    return value.lower() != b"secret" and len(value) < _WORD_LENGTH
+    is_word = value.lower() == b"secret" or len(value) >= _WORD_LENGTH
+    return not is_tight or is_name(value) or not is_word
 
 
 def _looks_random(value: bytes, word_length: int) -> bool:
