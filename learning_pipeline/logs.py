@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import structlog
 
 _LEVELS = logging.getLevelNamesMapping()
+_least_written = logging.NOTSET
 
 
 def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
@@ -21,27 +22,36 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         stream: Where to; a terminal gets coloured lines, anything else JSON.
         level: The least level that is written, such as `INFO`.
     """
+    global _least_written  # noqa: PLW0603 - set up once per process
+    _least_written = _LEVELS[level]
     target = stream or sys.stderr
     structlog.configure(
         processors=[*_shared_processors(), renderer(target)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(target),
+        # Looked up at each line: progress bars put themselves in its place.
+        logger_factory=lambda *_: structlog.WriteLogger(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 
 
-def get_logger(**context: Any) -> Any:
+def configure_unless_done() -> None:
+    """Set the logs up in a process that Dagster started, not our command."""
+    if not structlog.is_configured():
+        configure()
+
+
+def get_logger(**context: object) -> Any:
     """A logger whose lines carry `context`."""
     return structlog.get_logger(**context)
 
 
-def teed_logger(sink: logging.Logger, *, level: str, **context: Any) -> Any:
+def teed_logger(sink: logging.Logger, *, level: str, **context: object) -> Any:
     """A logger that writes as usual and repeats itself, from `level` up, to `sink`.
 
     Args:
         sink: Such as the log of a Dagster run; each line there costs a database
             write, so `level` is chosen by how many are to be expected.
-        level: The least level that is repeated.
+        level: The least level that is repeated, whatever is written as usual.
         **context: Carried by every line.
     """
     least = _LEVELS[level]
@@ -55,10 +65,15 @@ def teed_logger(sink: logging.Logger, *, level: str, **context: Any) -> Any:
                 if key not in {"event", "level", "timestamp", "run_id"}
             )
             sink.log(number, "%s %s", event["event"], pairs)
+        if number < _least_written:
+            raise structlog.DropEvent
         return event
 
-    configured = structlog.get_config()["processors"]
-    return structlog.wrap_logger(None, processors=[tee, *configured], **context)
+    return structlog.wrap_logger(
+        None,
+        processors=[tee, *structlog.get_config()["processors"]],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+    ).bind(**context)
 
 
 def _shared_processors() -> list[Any]:

@@ -12,12 +12,12 @@ Row = tuple[Any, ...]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One complete line of a telemetry file, as bytes.
+    r"""One complete line of a telemetry file, as bytes.
 
     Attributes:
         start_offset: Byte position of the line's first byte in its generation.
         end_offset: Byte position after its newline.
-        raw: The line without its terminator (`\\n` or `\\r\\n`) and without a
+        raw: The line without its terminator (`\n` or `\r\n`) and without a
             byte order mark.
     """
 
@@ -149,7 +149,7 @@ class BatchOutput(msgspec.Struct, frozen=True):
 
 
 class Pattern(msgspec.Struct, frozen=True, gc=False):
-    """What one event teaches: the payload of a row of the `patterns` table.
+    r"""What one event teaches: the payload of a row of the `patterns` table.
 
     Attributes:
         kind: The event's kind, such as `task_completed`.
@@ -161,7 +161,7 @@ class Pattern(msgspec.Struct, frozen=True, gc=False):
         success_metrics: JSON text of an object of numbers.
         event_timestamp: When it happened, ISO 8601 in UTC, or None if not stated.
         quality: Whether it meets the quality rules.
-        content_hash: SHA-256 of `lower(strip(prompt) + "\\n" + strip(response))`.
+        content_hash: SHA-256 of `lower(strip(prompt) + "\n" + strip(response))`.
     """
 
     kind: str

@@ -62,25 +62,35 @@ class Extracted(msgspec.Struct, frozen=True, array_like=True):
     output: BatchOutput
 
 
+class ReadRange(msgspec.Struct, frozen=True):
+    """Which bytes are to be read, and in what portions.
+
+    Attributes:
+        start_offset: Where to begin.
+        end_offset: Where to stop.
+        fingerprint: Taken at `start_offset`.
+        limits: Bound the batches.
+    """
+
+    start_offset: int
+    end_offset: int
+    fingerprint: Fingerprint | None
+    limits: ReadLimits
+
+
 class ReadRequest(msgspec.Struct, frozen=True):
     """What is to be read.
 
     Attributes:
         descriptor: The open file, inherited.
         partition: Its partition key, for messages.
-        start_offset: Where to begin.
-        end_offset: Where to stop.
-        fingerprint: Taken at `start_offset`.
-        limits: Bound the batches.
+        range: What of it.
         transform: What makes rows of records.
     """
 
     descriptor: int
     partition: str
-    start_offset: int
-    end_offset: int
-    fingerprint: Fingerprint | None
-    limits: ReadLimits
+    range: ReadRange
     transform: TransformSpec
 
 
@@ -106,15 +116,14 @@ _encode = msgspec.msgpack.Encoder().encode
 def extract_here(
     file: TelemetryFile,
     transform: Callable[[RecordBatch], BatchOutput],
-    *,
-    start_offset: int,
-    end_offset: int,
-    fingerprint: Fingerprint | None,
-    limits: ReadLimits,
+    span: ReadRange,
 ) -> Iterator[Extracted]:
     """Read and transform in this process; raises what `read_batches` raises."""
     for batch in file.read_batches(
-        start_offset, limits=limits, end_offset=end_offset, fingerprint=fingerprint
+        span.start_offset,
+        limits=span.limits,
+        end_offset=span.end_offset,
+        fingerprint=span.fingerprint,
     ):
         yield Extracted(
             batch.start_offset, batch.end_offset, batch.fingerprint, transform(batch)
@@ -133,14 +142,8 @@ def main() -> None:
         with TelemetryFile(
             request.descriptor, request.partition, os.fstat(request.descriptor)
         ) as file:
-            for extracted in extract_here(
-                file,
-                request.transform.build(),
-                start_offset=request.start_offset,
-                end_offset=request.end_offset,
-                fingerprint=request.fingerprint,
-                limits=request.limits,
-            ):
+            transform = request.transform.build()
+            for extracted in extract_here(file, transform, request.range):
                 _send(stream, Frame(extracted=extracted))
         _send(stream, Frame())
         stream.flush()

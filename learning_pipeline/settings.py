@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         default=16 * MIB,
         ge=1024,
         le=256 * MIB,
-        description="a commit is made earlier when its records reach this; bounds memory",
+        description="a commit is made earlier at so many bytes; bounds memory",
     )
     read_ahead_bytes: int = Field(
         default=32 * MIB,

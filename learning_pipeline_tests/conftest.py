@@ -37,14 +37,14 @@ def running_postgres() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def url_of(server: Any, database: str) -> URL:  # noqa: ANN401 - an untyped package
+def url_of(server: Any, database: str) -> URL:
     """SQLAlchemy's URL of one database of a running server."""
     uri = make_url(server.get_uri())
     return uri.set(drivername="postgresql+psycopg", database=database)
 
 
 @contextmanager
-def administered(server: Any) -> Iterator[psycopg.Connection]:  # noqa: ANN401 - (the same)
+def administered(server: Any) -> Iterator[psycopg.Connection]:
     """A superuser's connection, apart from the databases under test."""
     uri = make_url(server.get_uri()).set(database="postgres")
     with psycopg.connect(
@@ -65,7 +65,7 @@ def postgres_server() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: Any) -> str:  # noqa: ANN401 - (the same)
+def postgres_database(postgres_server: Any) -> str:
     """The URL of one database; making one for each test would take 0.2 s each."""
     with administered(postgres_server) as admin:
         admin.execute("CREATE DATABASE store")
@@ -73,7 +73,7 @@ def postgres_database(postgres_server: Any) -> str:  # noqa: ANN401 - (the same)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: Any, postgres_database: str) -> Iterator[str]:  # noqa: ANN401 - (the same)
+def postgres_url(postgres_server: Any, postgres_database: str) -> Iterator[str]:
     """An empty Postgres database, emptied again after the test."""
     yield postgres_database
     with administered(postgres_server) as admin:

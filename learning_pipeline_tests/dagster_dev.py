@@ -49,7 +49,7 @@ class Dev:
         """The UI."""
         return f"http://127.0.0.1:{self.port}"
 
-    def query(self, query: str, **variables: Any) -> Any:  # noqa: ANN401 - JSON
+    def query(self, query: str, **variables: Any) -> Any:
         """Ask GraphQL."""
         request = urllib.request.Request(
             f"{self.url}/graphql",
@@ -137,7 +137,7 @@ def answers(dev: Dev) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:  # noqa: ANN401 - what it gives
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """Wait until `condition` gives something true; gives that.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A pipeline in a folder of its own, for tests: real files, real commands, an oracle."""
+"""A pipeline in a folder of its own, for tests: real commands, and an oracle."""
 
 from __future__ import annotations
 

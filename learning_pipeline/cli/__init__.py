@@ -73,4 +73,7 @@ def main() -> None:
         # The reader of our output went away, like `| head` does.
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
     sys.exit(outcome if isinstance(outcome, int) else 0)

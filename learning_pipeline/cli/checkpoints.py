@@ -7,10 +7,13 @@ from typing import Any
 
 import click
 
+from learning_pipeline.cli.keys import any_files, one_file, some_files
 from learning_pipeline.cli.output import echo_json, echo_table
-from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.cli.stored import stored_so_far
+from learning_pipeline.errors import ConfigurationError, StoreError
 from learning_pipeline.model import Checkpoint
-from learning_pipeline.settings import load_settings
+from learning_pipeline.settings import Settings, load_settings
+from learning_pipeline.stages.audit import file_position
 from learning_pipeline.store import Rewound, Store
 
 DEFAULT_STAGE = "interaction_patterns"
@@ -25,7 +28,7 @@ def checkpoints() -> None:
 
 
 @checkpoints.command()
-@click.argument("files", nargs=-1, metavar="[FILE…]")
+@any_files
 @stage_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
@@ -34,7 +37,7 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
     The JSON has `last_positions` (the offset per file), `processed_count` (events)
     and `timestamp` (of the newest commit).
     """
-    with Store(load_settings().resolved_store_url) as store:
+    with stored_so_far(load_settings()) as store:
         found = store.checkpoints(stage=stage, keys=files or None)
     if as_json:
         echo_json(
@@ -49,7 +52,8 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
         return
     if not found:
         click.echo(
-            f"No checkpoints of {stage} yet; `learning-pipeline process` makes them."
+            f"No checkpoints of {stage}{_of(files)} yet; `learning-pipeline process` "
+            "makes them."
         )
         return
     echo_table(
@@ -70,19 +74,20 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
 
 
 @checkpoints.command()
-@click.argument("files", nargs=-1, metavar="[FILE…]")
+@any_files
 @stage_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
     """The last commits of every file, or of these: what can be rewound to."""
-    with Store(load_settings().resolved_store_url) as store:
+    with stored_so_far(load_settings()) as store:
         steps = store.history(stage=stage, keys=files or None)
     if as_json:
         echo_json(steps)
         return
     if not steps:
         click.echo(
-            f"No commits of {stage} yet; `learning-pipeline process` makes them."
+            f"No commits of {stage}{_of(files)} yet; `learning-pipeline process` makes "
+            "them."
         )
         return
     echo_table(
@@ -92,7 +97,7 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
                 step.partition,
                 str(step.generation),
                 str(step.sequence),
-                f"{step.start_offset}–{step.end_offset}",
+                f"{step.start_offset}-{step.end_offset}",
                 str(step.counters.event_count),
                 step.run_id[:8],
                 step.committed_at,
@@ -103,7 +108,7 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
 
 
 @checkpoints.command()
-@click.argument("file")
+@one_file
 @stage_option
 @click.option(
     "--to",
@@ -119,9 +124,12 @@ def rewind(file: str, stage: str, to_offset: int, *, dry_run: bool) -> None:
     """Take a file back to an earlier checkpoint; the rows behind it go with it.
 
     The next run reads from there again and replaces them. A run that is under way
-    on the file is fenced off.
+    on the file is fenced off. A file that is gone or replaced is left alone: its rows
+    could not be learned again.
     """
-    with Store(load_settings().resolved_store_url) as store:
+    settings = load_settings()
+    with stored_so_far(settings) as store:
+        _require_readable(settings, store, stage=stage, partition=file)
         rewound = store.rewind(
             stage=stage, partition=file, to_offset=to_offset, dry_run=dry_run
         )
@@ -129,7 +137,7 @@ def rewind(file: str, stage: str, to_offset: int, *, dry_run: bool) -> None:
 
 
 @checkpoints.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@some_files
 @stage_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
@@ -138,7 +146,7 @@ def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> No
 
     What came from a generation whose file is gone cannot be learned again.
     """
-    with Store(load_settings().resolved_store_url) as store:
+    with stored_so_far(load_settings()) as store:
         for file in files:
             _say(store.clear(stage=stage, partition=file, dry_run=True), dry_run=True)
         if dry_run:
@@ -153,13 +161,32 @@ def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> No
 
 
 def _say(rewound: Rewound, *, dry_run: bool) -> None:
+    goes, removed = ("would go", "would be") if dry_run else ("went", "were")
     click.echo(
-        f"{rewound.partition}: {rewound.stage} {'would go' if dry_run else 'went'} from "
-        f"offset {rewound.from_offset} to {rewound.to_offset} of generation "
+        f"{rewound.partition}: {rewound.stage} {goes} from offset "
+        f"{rewound.from_offset} to {rewound.to_offset} of generation "
         f"{rewound.generation}; {rewound.row_count} rows and "
-        f"{rewound.dead_letter_count} dead letters "
-        f"{'would be' if dry_run else 'were'} removed"
+        f"{rewound.dead_letter_count} dead letters {removed} removed"
     )
+
+
+def _of(files: tuple[str, ...]) -> str:
+    return f" for {', '.join(files)}" if files else ""
+
+
+def _require_readable(
+    settings: Settings, store: Store, *, stage: str, partition: str
+) -> None:
+    for checkpoint in store.checkpoints(
+        stage=stage, keys=[partition], with_kinds=False
+    ):
+        problem = file_position(settings.telemetry_dir, checkpoint).problem
+        if problem is not None:
+            message = (
+                f"{partition} cannot be rewound, because its rows could not be learned "
+                f"again: {problem}. `checkpoints clear` forgets them"
+            )
+            raise StoreError(message)
 
 
 def _as_json(checkpoint: Checkpoint) -> dict[str, Any]:

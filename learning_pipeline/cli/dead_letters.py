@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 import msgspec
 
+from learning_pipeline.cli.keys import any_files
 from learning_pipeline.cli.output import echo_table
+from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
-from learning_pipeline.store import Store
 
 
 @click.group("dead-letters")
@@ -16,7 +17,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list")
-@click.argument("files", nargs=-1, metavar="[FILE…]")
+@any_files
 @click.option("--stage", help="Only of this stage.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_dead_letters(
@@ -28,7 +29,7 @@ def list_dead_letters(
     """
     encode = msgspec.json.Encoder().encode
     rows = []
-    with Store(load_settings().resolved_store_url) as store:
+    with stored_so_far(load_settings()) as store:
         letters = store.iterate_dead_letters(stage=stage, keys=files or None)
         for letter in letters:
             if as_json:
@@ -38,7 +39,7 @@ def list_dead_letters(
                     [
                         letter["partition"],
                         str(letter["generation"]),
-                        f"{letter['start_offset']}–{letter['end_offset']}",
+                        f"{letter['start_offset']}-{letter['end_offset']}",
                         letter["reason"],
                         letter["detail"],
                     ]

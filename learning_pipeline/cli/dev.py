@@ -97,4 +97,4 @@ def _hold_lock(path: Path) -> None:
         raise ConfigurationError(message) from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
-    os.set_inheritable(descriptor, True)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - takes no keyword

@@ -6,8 +6,8 @@ import click
 import msgspec
 
 from learning_pipeline.cli.output import STANDARD_OUTPUT, atomic_output
+from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
-from learning_pipeline.store import Store
 
 
 @click.group()
@@ -30,6 +30,6 @@ def export_patterns(out: str) -> None:
     many steps they were read.
     """
     encode = msgspec.json.Encoder().encode
-    with Store(load_settings().resolved_store_url) as store, atomic_output(out) as file:
+    with stored_so_far(load_settings()) as store, atomic_output(out) as file:
         for pattern in store.iterate_patterns():
             file.write(encode(pattern) + b"\n")

@@ -39,7 +39,14 @@ def dagster_home(settings: Settings) -> Path:
     """
     chosen = os.environ.get("DAGSTER_HOME")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        home = Path(chosen).expanduser().absolute()
+        if not home.is_dir():
+            message = (
+                f"DAGSTER_HOME is {home}, which is no directory; make it, or unset "
+                "DAGSTER_HOME to use one in the state directory"
+            )
+            raise ConfigurationError(message)
+        return home
     home = (settings.state_dir / "dagster_home").absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -59,6 +66,21 @@ def dagster_home(settings: Settings) -> Path:
 
 @contextlib.contextmanager
 def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance that `process` and `dev` share."""
-    with DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+    """The Dagster instance that `process` and `dev` share.
+
+    Raises:
+        ConfigurationError: Dagster cannot use its home.
+    """
+    home = dagster_home(settings)
+    try:
+        opened = DagsterInstance.from_config(str(home))
+    except Exception as error:
+        # Whatever its storages raise: YAML, SQL, the file system, configuration.
+        first_line = str(error).partition("\n")[0]
+        message = (
+            f"Dagster cannot use {home}: {first_line}. Mend dagster.yaml or what is "
+            "beside it; what was learned is not in there"
+        )
+        raise ConfigurationError(message) from error
+    with opened as instance:
         yield instance

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 import msgspec
@@ -20,7 +20,7 @@ from learning_pipeline.errors import ConfigurationError
 STANDARD_OUTPUT = "-"
 
 
-def echo_json(value: Any) -> None:
+def echo_json(value: object) -> None:
     """Print one JSON document."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 

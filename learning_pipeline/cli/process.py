@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from learning_pipeline.cli.home import dagster_instance
+from learning_pipeline.cli.keys import any_files
 from learning_pipeline.cli.progress import ProgressDisplay
-from learning_pipeline.errors import InvalidPartitionKeyError
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.store import Store
-from learning_pipeline.telemetry import Discovery, decode_key, discover
+from learning_pipeline.telemetry import Discovery, discover
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -21,7 +21,7 @@ EXIT_FAILED = 1
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE…]")
+@any_files
 def process(files: tuple[str, ...]) -> int:
     """Process all telemetry files up to their ends, or only these.
 
@@ -37,8 +37,6 @@ def process(files: tuple[str, ...]) -> int:
 
 def process_files(settings: Settings, files: Sequence[str]) -> int:
     """Process `files`, or all, with a progress bar each; gives the exit code."""
-    for file in files:
-        _require_key(file)
     discovery = discover(settings.telemetry_dir, settings.patterns)
     for problem in discovery.problems:
         click.echo(f"left out: {problem.path}: {problem.detail}", err=True)
@@ -57,8 +55,7 @@ def process_files(settings: Settings, files: Sequence[str]) -> int:
         if not wanted:
             click.echo(f"{len(discovery.files)} files, nothing new.")
             return 0
-        sizes = {file.partition: file.size_bytes for file in discovery.files}
-        with ProgressDisplay(sizes) as display:
+        with ProgressDisplay() as display:
             outcome: RunOutcome = execute_runs(settings, instance, wanted, display)
     for warning in outcome.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -70,13 +67,6 @@ def process_files(settings: Settings, files: Sequence[str]) -> int:
         f"{display.row_count} patterns, {display.dead_letter_count} dead letters."
     )
     return EXIT_FAILED if outcome.failures else 0
-
-
-def _require_key(file: str) -> None:
-    try:
-        decode_key(file)
-    except InvalidPartitionKeyError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _wanted(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import click
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     TaskID,
     TaskProgressColumn,
     TextColumn,
@@ -37,9 +35,8 @@ class ProgressDisplay:
         dead_letter_count: Dead letters so far.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        """Show files of these sizes, in bytes by partition key."""
-        self._sizes = sizes
+    def __init__(self) -> None:
+        """Bars if standard error is a terminal."""
         self._latest: dict[str, Progress] = {}
         self._said_at: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}

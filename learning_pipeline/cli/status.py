@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from learning_pipeline.cli.output import echo_json, echo_table
+from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.model import Checkpoint, Counters
 from learning_pipeline.settings import load_settings
-from learning_pipeline.store import Store
 from learning_pipeline.telemetry import Discovery, discover
 
 
@@ -20,7 +20,7 @@ def status(*, as_json: bool) -> None:
     """Per file and stage: size, offset, lag, events, rows, dead letters."""
     settings = load_settings()
     discovery = discover(settings.telemetry_dir, settings.patterns)
-    with Store(settings.resolved_store_url) as store:
+    with stored_so_far(settings) as store:
         checkpoints = store.checkpoints(with_kinds=as_json)
     if as_json:
         echo_json(_document(discovery, checkpoints))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster import BetaWarning, PreviewWarning
 
-# Backfill policies and partitioned checks: used on purpose, with Dagster's version
-# bounded. Said before the modules below declare them.
-warnings.filterwarnings("ignore", category=BetaWarning)
-warnings.filterwarnings("ignore", category=PreviewWarning)
-
+from learning_pipeline import logs
 from learning_pipeline.defs.assets import (
     IO_MANAGER_KEY,
     interaction_patterns,
@@ -38,6 +32,7 @@ def build_definitions(
     Args:
         listeners: Called with the progress of every file, in the run's process.
     """
+    logs.configure_unless_done()
     settings = load_settings()
     executor = (
         dg.in_process_executor

@@ -1,6 +1,9 @@
-"""The assets of this project, as declarations: what is read, the function, the table."""
+"""The assets of this project, as declarations: what is read, what is made of it."""
+
+import warnings
 
 import dagster as dg
+from dagster import BetaWarning, PreviewWarning
 
 from learning_pipeline.defs.partitions import telemetry_files
 from learning_pipeline.settings import load_settings
@@ -10,6 +13,10 @@ from learning_pipeline.store import patterns
 IO_MANAGER_KEY = "checkpoint_io_manager"
 
 _settings = load_settings()
+
+# Backfill policies: used on purpose, with Dagster's version bounded.
+warnings.filterwarnings("ignore", category=BetaWarning)
+warnings.filterwarnings("ignore", category=PreviewWarning)
 
 shared_runs = dg.BackfillPolicy.multi_run(
     max_partitions_per_run=_settings.max_files_per_run

@@ -33,6 +33,7 @@ from learning_pipeline.model import Progress
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages import (
     PartitionDrain,
+    Reading,
     StageOutput,
     TelemetryStream,
 )
@@ -165,7 +166,7 @@ class CheckpointIOManager(dg.IOManager):
         store: Store,
         stage: str,
         partitions: Sequence[str],
-        log: Any,  # noqa: ANN401 - structlog's
+        log: Any,
     ) -> None:
         if not self._replay_from_start:
             return
@@ -191,7 +192,7 @@ class CheckpointIOManager(dg.IOManager):
         store: Store,
         stage: str,
         partition: str,
-        log: Any,  # noqa: ANN401 - structlog's
+        log: Any,
     ) -> bool:
         # The rows of a file that is gone or another one now could not be replaced.
         for checkpoint in store.checkpoints(
@@ -211,7 +212,7 @@ class CheckpointIOManager(dg.IOManager):
         session: StageSession,
         output: StageOutput,
         outcome: _Outcome,
-        log: Any,  # noqa: ANN401 - structlog's
+        log: Any,
     ) -> None:
         reporter = ObservationReporter(
             context,
@@ -231,11 +232,9 @@ class CheckpointIOManager(dg.IOManager):
                     raise_if_interrupted()
                     drain = PartitionDrain(
                         session,
-                        telemetry_root=self._settings.telemetry_dir,
                         partition=partition,
                         transform=output.transform,
-                        limits=self._limits(),
-                        read_ahead_bytes=self._settings.read_ahead_bytes,
+                        reading=self._reading(),
                         on_commit=on_commit,
                         log=log,
                     )
@@ -250,7 +249,7 @@ class CheckpointIOManager(dg.IOManager):
         drain: PartitionDrain,
         partition: str,
         outcome: _Outcome,
-        log: Any,  # noqa: ANN401 - structlog's
+        log: Any,
     ) -> None:
         try:
             _, progress = drain.run()
@@ -273,18 +272,23 @@ class CheckpointIOManager(dg.IOManager):
             run_dead_letter_count=progress.run_dead_letter_count,
         )
 
-    def _limits(self) -> ReadLimits:
-        return ReadLimits(
-            max_records=self._settings.checkpoint_interval,
-            max_batch_bytes=self._settings.max_batch_bytes,
-            max_record_bytes=self._settings.max_record_bytes,
+    def _reading(self) -> Reading:
+        settings = self._settings
+        return Reading(
+            telemetry_root=settings.telemetry_dir,
+            limits=ReadLimits(
+                max_records=settings.checkpoint_interval,
+                max_batch_bytes=settings.max_batch_bytes,
+                max_record_bytes=settings.max_record_bytes,
+            ),
+            read_ahead_bytes=settings.read_ahead_bytes,
         )
 
     def _conclude(
         self,
         context: dg.OutputContext,
         outcome: _Outcome,
-        log: Any,  # noqa: ANN401 - structlog's
+        log: Any,
     ) -> None:
         if not outcome.failures:
             _add_metadata(context, outcome.finished)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dagster as dg
 
 from learning_pipeline.defs.assets import interaction_patterns
-from learning_pipeline.defs.partitions import telemetry_files
 
 learn = dg.define_asset_job(
     "learn",
     selection=dg.AssetSelection.assets(interaction_patterns),
-    partitions_def=telemetry_files,
     # No process of a step's own, so none that lives on when its run is killed.
     executor_def=dg.in_process_executor,
     description="Learn from the unread records of telemetry files.",

@@ -21,7 +21,7 @@ _ROUNDS = 8
 _LONGEST_UNRECOGNISED_BYTES = 1024
 
 
-def _options() -> Any:  # noqa: ANN401 - google-re2 ships no types
+def _options() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = _AUTOMATON_BYTES

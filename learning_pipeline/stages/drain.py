@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from learning_pipeline.errors import (
     TelemetryFileUnreadableError,
 )
 from learning_pipeline.model import Checkpoint, Counters, Progress
-from learning_pipeline.reading_process import Extracted, TransformSpec, extract_here
+from learning_pipeline.reading_process import (
+    Extracted,
+    ReadRange,
+    TransformSpec,
+    extract_here,
+)
 from learning_pipeline.stages.read_ahead import extract_ahead
 from learning_pipeline.stages.stream import Transform
 from learning_pipeline.steps import reached
@@ -37,6 +43,22 @@ MAX_REJECTIONS_LOGGED = 10
 CAN_READ_AHEAD = (os.cpu_count() or 1) > 1
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a run reads its files.
+
+    Attributes:
+        telemetry_root: Where they are, below.
+        limits: How much is read for one commit.
+        read_ahead_bytes: An unread rest of at least this is read and extracted in a
+            process of its own, where the transform is a `TransformSpec`.
+    """
+
+    telemetry_root: Path
+    limits: ReadLimits
+    read_ahead_bytes: int
+
+
 class PartitionDrain:
     """One pass of one stage over one file, up to its end as it was when opened.
 
@@ -46,15 +68,13 @@ class PartitionDrain:
         cut before the session was synced; offset and rows then fall back together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what, how, and whom to tell
         self,
         session: StageSession,
         *,
-        telemetry_root: Path,
         partition: str,
         transform: Transform | TransformSpec,
-        limits: ReadLimits,
-        read_ahead_bytes: int,
+        reading: Reading,
         on_commit: Callable[[Progress], None],
         log: Any,
     ) -> None:
@@ -62,22 +82,17 @@ class PartitionDrain:
 
         Args:
             session: The run's session on the stage.
-            telemetry_root: Where the file is, below.
             partition: Its partition key.
             transform: Makes rows of records.
-            limits: How much is read for one commit.
-            read_ahead_bytes: An unread rest of at least this is read and extracted
-                in a process of its own, if the transform is a `TransformSpec`.
+            reading: How files are read.
             on_commit: Called after each commit. What it raises ends the pass at
                 this batch boundary, with everything before it committed.
             log: A structlog logger.
         """
         self._session = session
-        self._root = telemetry_root
         self._partition = partition
         self._transform = transform
-        self._limits = limits
-        self._read_ahead_bytes = read_ahead_bytes
+        self._reading = reading
         self._on_commit = on_commit
         self._log = log.bind(partition=partition)
         self._started = time.monotonic()
@@ -101,7 +116,9 @@ class PartitionDrain:
         """
         for _ in range(MAX_GENERATIONS_PER_PASS):
             reached("load.before")
-            with open_telemetry_file(self._root, self._partition) as file:
+            with open_telemetry_file(
+                self._reading.telemetry_root, self._partition
+            ) as file:
                 if self.claim is None:
                     self.claim = self._session.claim(self._partition)
                 claim = self.claim = self._identify(self.claim, file)
@@ -165,29 +182,20 @@ class PartitionDrain:
     def _extract(
         self, checkpoint: Checkpoint, file: TelemetryFile
     ) -> Generator[Extracted, None, None]:
-        end_offset = max(file.size_bytes, checkpoint.offset)
-        rest_bytes = end_offset - checkpoint.offset
+        span = ReadRange(
+            checkpoint.offset,
+            max(file.size_bytes, checkpoint.offset),
+            checkpoint.fingerprint,
+            self._reading.limits,
+        )
         transform = self._transform
         if isinstance(transform, TransformSpec):
-            if rest_bytes >= self._read_ahead_bytes and CAN_READ_AHEAD:
-                yield from extract_ahead(
-                    file,
-                    transform,
-                    start_offset=checkpoint.offset,
-                    end_offset=end_offset,
-                    fingerprint=checkpoint.fingerprint,
-                    limits=self._limits,
-                )
+            rest_bytes = span.end_offset - span.start_offset
+            if CAN_READ_AHEAD and rest_bytes >= self._reading.read_ahead_bytes:
+                yield from extract_ahead(file, transform, span)
                 return
             transform = transform.build()
-        yield from extract_here(
-            file,
-            transform,
-            start_offset=checkpoint.offset,
-            end_offset=end_offset,
-            fingerprint=checkpoint.fingerprint,
-            limits=self._limits,
-        )
+        yield from extract_here(file, transform, span)
 
     def _count(self, extracted: Extracted) -> None:
         output = extracted.output

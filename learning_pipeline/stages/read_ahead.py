@@ -12,8 +12,8 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterator
+from typing import IO
 
 import msgspec
 
@@ -23,15 +23,15 @@ from learning_pipeline.errors import (
     TelemetryFileChangedError,
     TelemetryFileUnreadableError,
 )
-from learning_pipeline.model import Fingerprint
 from learning_pipeline.reading_process import (
     FRAME_LENGTH,
     Extracted,
     Frame,
+    ReadRange,
     ReadRequest,
     TransformSpec,
 )
-from learning_pipeline.telemetry import ReadLimits, TelemetryFile
+from learning_pipeline.telemetry import TelemetryFile
 
 PIPE_BYTES = 1024 * 1024
 
@@ -43,14 +43,8 @@ _decode = msgspec.msgpack.Decoder(Frame).decode
 
 
 def extract_ahead(
-    file: TelemetryFile,
-    transform: TransformSpec,
-    *,
-    start_offset: int,
-    end_offset: int,
-    fingerprint: Fingerprint | None,
-    limits: ReadLimits,
-) -> Iterator[Extracted]:
+    file: TelemetryFile, transform: TransformSpec, span: ReadRange
+) -> Generator[Extracted, None, None]:
     """The same from a process of its own, which ends with this iterator.
 
     Raises:
@@ -58,16 +52,8 @@ def extract_ahead(
         ReadingProcessError: The process ended before it was done.
     """
     descriptor = file.fileno()
-    request = ReadRequest(
-        descriptor,
-        file.partition,
-        start_offset,
-        end_offset,
-        fingerprint,
-        limits,
-        transform,
-    )
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
+    request = ReadRequest(descriptor, file.partition, span, transform)
+    process = subprocess.Popen(
         [sys.executable, "-m", "learning_pipeline.reading_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -92,7 +78,7 @@ def extract_ahead(
 
 
 def _receive(
-    stream: BinaryIO, partition: str, process: subprocess.Popen[bytes]
+    stream: IO[bytes], partition: str, process: subprocess.Popen[bytes]
 ) -> Iterator[Extracted]:
     while True:
         head = stream.read(FRAME_LENGTH.size)

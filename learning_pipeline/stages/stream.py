@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from learning_pipeline.errors import StageTableError
 from learning_pipeline.extraction.decoding import (
@@ -25,6 +23,9 @@ from learning_pipeline.model import (
 )
 from learning_pipeline.reading_process import TransformSpec
 from learning_pipeline.store.schema import ROW_KEY
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 Transform = Callable[[RecordBatch], BatchOutput]
 """A pure function from the records of one commit to what is committed with them."""
@@ -142,8 +143,14 @@ class _PerEvent:
             for ordinal, row in enumerate(found)
         ]
 
-    def _values(self, row: Mapping[str, Any]) -> list[Any]:
-        unknown = set(row) - self._known
+    def _values(self, row: object) -> list[Any]:
+        if not isinstance(row, Mapping):
+            message = (
+                f"the stage gave a {type(row).__name__} as a row of table "
+                f"{self._table_name!r}: give a list of dicts, by column name"
+            )
+            raise StageTableError(message)
+        unknown = set(map(str, row)) - self._known
         if unknown:
             message = (
                 f"the stage gave the columns {sorted(unknown)}, which table "

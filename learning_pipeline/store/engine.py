@@ -84,7 +84,7 @@ SYNC_THIS_TRANSACTION = "SET LOCAL synchronous_commit = on"
 
 
 @contextlib.contextmanager
-def synced_commits(dialect_name: str, cursor: Any) -> Iterator[None]:  # noqa: ANN401 - any driver's
+def synced_commits(dialect_name: str, cursor: Any) -> Iterator[None]:
     """Around transactions of one SQLite connection: their commits sync the log.
 
     In WAL mode that takes all earlier commits, by anyone, to stable storage too.

@@ -24,6 +24,7 @@ from learning_pipeline.store.codec import (
 )
 from learning_pipeline.store.engine import SYNC_THIS_TRANSACTION, synced_commits
 from learning_pipeline.store.failures import explained
+from learning_pipeline.store.log_mover import LogMover
 from learning_pipeline.store.schema import checkpoints
 from learning_pipeline.store.stage_tables import ensure_stage, row_writer
 from learning_pipeline.store.statements import Statements, compile_statements
@@ -112,6 +113,7 @@ class StageSession:
             self._write_rows = row_writer(table, engine)
             self._connection: Any = engine.raw_connection()
             self._cursor: Any = self._connection.cursor()
+        self._log_mover = LogMover(engine, self._connection)
 
     def __enter__(self) -> Self:
         """Enter."""
@@ -119,6 +121,7 @@ class StageSession:
 
     def __exit__(self, *_: object) -> None:
         """Give the connection back; an open transaction is rolled back."""
+        self._log_mover.close()
         with contextlib.suppress(Exception):
             self._connection.close()
 
@@ -282,6 +285,7 @@ class StageSession:
                 self._cursor, claim.partition_id, before.generation, output.rows
             )
             reached("commit.rows_written")
+        self._log_mover.committed(end_offset - before.offset)
         reached("commit.after")
         return Claim(claim.partition_id, claim.fence, after)
 

@@ -134,7 +134,7 @@ def row_writer(table: sa.Table, engine: sa.Engine) -> RowWriter:
         write = _copy_with(table.name, names)
 
     def write_or_refuse(
-        cursor: Any,  # noqa: ANN401 - any driver's
+        cursor: Any,
         partition_id: int,
         generation: int,
         rows: Sequence[Row],
@@ -155,7 +155,7 @@ def row_writer(table: sa.Table, engine: sa.Engine) -> RowWriter:
 
 def _insert_with(insert: str) -> RowWriter:
     def write(
-        cursor: Any,  # noqa: ANN401 - any driver's
+        cursor: Any,
         partition_id: int,
         generation: int,
         rows: Sequence[Row],
@@ -172,7 +172,7 @@ def _copy_with(table_name: str, columns: Sequence[str]) -> RowWriter:
     )
 
     def write(
-        cursor: Any,  # noqa: ANN401 - any driver's
+        cursor: Any,
         partition_id: int,
         generation: int,
         rows: Sequence[Row],

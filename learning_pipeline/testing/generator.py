@@ -9,14 +9,30 @@ from pathlib import Path
 
 import msgspec
 
-_VERBS = (
-    "fix refactor explain test review document profile migrate deploy audit".split()
-)
-_NOUNS = (
-    "the ingest worker|a flaky retry loop|the vector search route|the Nix flake|"
-    "a memory leak in the parser|the audit log rotation|the embeddings cache|"
-    "a failing migration|the health endpoint|the prompt router"
-).split("|")
+_VERBS = [
+    "fix",
+    "refactor",
+    "explain",
+    "test",
+    "review",
+    "document",
+    "profile",
+    "migrate",
+    "deploy",
+    "audit",
+]
+_NOUNS = [
+    "the ingest worker",
+    "a flaky retry loop",
+    "the vector search route",
+    "the Nix flake",
+    "a memory leak in the parser",
+    "the audit log rotation",
+    "the embeddings cache",
+    "a failing migration",
+    "the health endpoint",
+    "the prompt router",
+]
 _SENTENCES = (
     "The cause is a lock that is held across an await.",
     "Run the failing test alone first, then with the whole suite.",

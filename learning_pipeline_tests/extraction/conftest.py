@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from learning_pipeline_tests.extraction.extraction_records import run
 
 

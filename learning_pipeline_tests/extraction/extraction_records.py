@@ -34,7 +34,7 @@ def run(*lines: bytes, extractor: PatternExtractor | None = None) -> BatchOutput
     return (extractor or PatternExtractor())(batch_of(records_of(lines)))
 
 
-def step(**fields: Any) -> bytes:  # noqa: ANN401 - any JSON
+def step(**fields: Any) -> bytes:
     """Make a line that becomes a pattern of quality unless `fields` say otherwise."""
     event = {
         "event_type": "agent_step_complete",

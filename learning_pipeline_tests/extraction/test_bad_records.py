@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
-from learning_pipeline_tests.extraction.extraction_records import NOWHERE, batch_of, records_of, run, step
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_pipeline.extraction import PatternExtractor, decode_event
 from learning_pipeline.model import Counters, DeadLetter, Record, RecordBatch
+from learning_pipeline_tests.extraction.extraction_records import (
+    NOWHERE,
+    batch_of,
+    records_of,
+    run,
+    step,
+)
 
 EXTRACTOR = PatternExtractor()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from learning_pipeline_tests.extraction.extraction_records import run, step
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_pipeline.extraction import NO_KIND, kind_label
+from learning_pipeline_tests.extraction.extraction_records import run, step
 
 
 @pytest.mark.parametrize("kind", [None, "", 3, ["a"], b"a", "\n\0"])

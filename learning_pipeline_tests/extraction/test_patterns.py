@@ -9,12 +9,13 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+
 from learning_pipeline_tests.extraction.extraction_records import run, step
 
 Row = Callable[[bytes], tuple[Any, ...]]
 
 
-def line(**event: Any) -> bytes:  # noqa: ANN401 - any JSON
+def line(**event: Any) -> bytes:
     """Make a line of these fields."""
     return json.dumps(event).encode()
 
@@ -78,7 +79,7 @@ def test_the_real_file_gives_its_known_numbers() -> None:
         ({"event": "other", "event_type": "error_resolution"}, 0),
     ],
 )
-def test_an_event_is_taken_as_its_family_says(event: Any, taken: int) -> None:  # noqa: ANN401
+def test_an_event_is_taken_as_its_family_says(event: Any, taken: int) -> None:
     """The table of the design, read literally."""
     output = run(line(**event))
     assert len(output.rows) == taken

@@ -6,11 +6,11 @@ import json
 import time
 
 import pytest
-from learning_pipeline_tests.extraction.extraction_records import run, step
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_pipeline.extraction import Redactor
+from learning_pipeline_tests.extraction.extraction_records import run, step
 
 REDACTOR = Redactor()
 BODY = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"

@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from learning_pipeline_tests.extraction.extraction_records import run
 
 from learning_pipeline.errors import ExtractorRegistrationError
 from learning_pipeline.extraction import (
@@ -17,6 +16,7 @@ from learning_pipeline.extraction import (
     load_extractors,
     registry,
 )
+from learning_pipeline_tests.extraction.extraction_records import run
 
 DRAFT = PatternDraft(" What is a prompt of good length? ", "An answer of some length")
 LINE = b'{"event":"mine","timestamp":0,"text":"a"}'
@@ -33,7 +33,7 @@ class Mine:
         """Take a function, or one that always gives the same draft."""
         self._extract = extract or (lambda _: DRAFT)
 
-    def extract(self, event: Mapping[str, Any], /) -> Any:  # noqa: ANN401
+    def extract(self, event: Mapping[str, Any], /) -> Any:
         """Call the function."""
         return self._extract(event)
 
@@ -66,13 +66,13 @@ def test_an_extractor_gets_the_whole_event() -> None:
     assert (len(output.rows), output.counters.ignored_count) == (0, 0)
 
 
-def fails(_: object) -> Any:  # noqa: ANN401
+def fails(_: object) -> Any:
     """Raise, with text in the message."""
     message = "quotes hunter2"
     raise ValueError(message)
 
 
-def recurses(event: object) -> Any:  # noqa: ANN401
+def recurses(event: object) -> Any:
     """Never come back."""
     return recurses(event)
 

@@ -195,9 +195,9 @@ def test_checkpoints_of_very_many_files_are_read_in_bounded_queries(
             ),
             (
                 "INSERT INTO checkpoints (stage, partition_id, generation, "
-                '"offset", counters, sequence, size_bytes, synced_offset, fence, run_id, '
-                "updated_at) SELECT 'interaction_patterns', n, 0, n, '{}', 1, n, 0, 1, "
-                "'run-1', '' FROM numbers"
+                '"offset", counters, sequence, size_bytes, synced_offset, fence, '
+                "run_id, updated_at) SELECT 'interaction_patterns', n, 0, n, '{}', "
+                "1, n, 0, 1, 'run-1', '' FROM numbers"
             ),
             (
                 "INSERT INTO event_counts (stage, partition_id, kind, event_count) "

@@ -200,7 +200,7 @@ def test_a_postgres_that_is_gone_is_reported_and_the_store_works_again() -> None
             ]
 
 
-def _cut_connections(server: Any) -> None:  # noqa: ANN401 - an untyped package
+def _cut_connections(server: Any) -> None:
     with administered(server) as admin:
         admin.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -220,7 +220,7 @@ def _cut_connections(server: Any) -> None:  # noqa: ANN401 - an untyped package
 )
 def test_a_connection_that_is_cut_fails_the_commit_and_is_not_used_again(
     postgres_url: str,
-    postgres_server: Any,  # noqa: ANN401 - (the same)
+    postgres_server: Any,
     run_at: Callable[[str, Callable[[], None]], None],
     step: str,
 ) -> None:
@@ -228,6 +228,8 @@ def test_a_connection_that_is_cut_fails_the_commit_and_is_not_used_again(
     with Store(postgres_url) as store:
         with open_session(store) as session:
             claim = commit_to(session, session.claim(PARTITION), 100)
+            # Leaves a second connection in the pool, to be cut while it is idle.
+            assert len(store.checkpoints()) == 1
             before = contents(postgres_url)
             if step == "between":
                 _cut_connections(postgres_server)
@@ -248,7 +250,7 @@ def test_a_connection_that_is_cut_fails_the_commit_and_is_not_used_again(
 
 def test_an_export_over_a_connection_that_is_cut_is_reported(
     postgres_url: str,
-    postgres_server: Any,  # noqa: ANN401 - (the same)
+    postgres_server: Any,
 ) -> None:
     """It ends with an error, not as if it were complete."""
     with Store(postgres_url) as store:

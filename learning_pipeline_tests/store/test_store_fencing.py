@@ -83,6 +83,8 @@ def test_taking_work_back_fences_the_run_that_is_under_way(
         with pytest.raises(FencedError):
             write(session, claim)
         assert contents(store_url) == before
+        # The fence alone would do: it moved, as for a new claim.
+        assert session.claim(PARTITION).fence == claim.fence + 2
 
 
 @write_of_any_kind

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -70,6 +72,24 @@ def test_a_new_database_is_one_file_that_only_its_owner_can_read(
     path = Path(str(make_url(sqlite_url).database))
     assert [file.name for file in path.parent.iterdir()] == ["state.db"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_threads_may_create_different_databases_at_once(tmp_path: Path) -> None:
+    """Alembic keeps the one under way in a module; each still gets its tables."""
+    count = 8
+    start = threading.Barrier(count)
+
+    def create(number: int) -> dict[str, list[tuple[Any, ...]]]:
+        start.wait(timeout=60)
+        url = f"sqlite:///{tmp_path / str(number)}/state.db"
+        Store(url).close()
+        return contents(url)
+
+    with ThreadPoolExecutor(count) as threads:
+        created = list(threads.map(create, range(count)))
+    assert [set(each) for each in created] == [
+        {*metadata.tables, VERSION_TABLE}
+    ] * count
 
 
 def test_a_database_is_the_same_when_it_is_opened_again(store_url: str) -> None:

@@ -37,7 +37,7 @@ def _statements(session: StageSession) -> list[str]:
     return seen
 
 
-def _pragma(session: StageSession, name: str) -> Any:  # noqa: ANN401 - as SQLite gives it
+def _pragma(session: StageSession, name: str) -> Any:
     connection = session._connection.driver_connection
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 

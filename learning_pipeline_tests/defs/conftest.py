@@ -1,0 +1,41 @@
+"""Fixtures of the tests of what Dagster sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from learning_pipeline import steps
+from learning_pipeline.cli.home import dagster_home
+from learning_pipeline.settings import load_settings
+from learning_pipeline_tests.defs.workbench import Workbench
+from learning_pipeline_tests.pipeline import Pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """An empty pipeline that this process's settings point to."""
+    made = Pipeline(tmp_path, {"CHECKPOINT_INTERVAL": "20", "PROGRESS_SECONDS": "0.1"})
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    for name, value in made.environment.items():
+        if name.startswith("LEARNING_PIPELINE_"):
+            monkeypatch.setenv(name, value)
+    yield made
+    steps.listen(None)
+
+
+@pytest.fixture
+def instance(pipeline: Pipeline) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in the pipeline's own home."""
+    assert pipeline.telemetry.is_dir()
+    with dg.DagsterInstance.from_config(str(dagster_home(load_settings()))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bench(pipeline: Pipeline, instance: dg.DagsterInstance) -> Workbench:
+    """Both, ready to run."""
+    return Workbench(pipeline, instance)

@@ -1,0 +1,256 @@
+"""Which files need a run, and which have one under way."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from learning_pipeline.defs.partitions import range_tags
+from learning_pipeline.defs.planning import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Ask,
+    choose,
+    files_with_unread,
+    keys_under_way,
+)
+from learning_pipeline.model import Checkpoint, FileStatus
+from learning_pipeline.settings import load_settings
+from learning_pipeline.store import Store, patterns
+from learning_pipeline.telemetry import discover
+from learning_pipeline.testing.generator import generate_lines
+from learning_pipeline_tests.defs.workbench import STAGE, Workbench
+
+KEY = "a.jsonl"
+LEASE_SECONDS = 120
+STARTED = dg.DagsterRunStatus.STARTED
+QUEUED = dg.DagsterRunStatus.QUEUED
+FAILED = dg.DagsterRunStatus.FAILURE
+
+
+def unread(bench: Workbench) -> list[str]:
+    """The files that the plan finds to be unread right now."""
+    settings = load_settings()
+    with Store(bench.pipeline.store_url) as store:
+        found = files_with_unread(
+            discover(settings.telemetry_dir, settings.patterns).files,
+            store.checkpoints(stage=STAGE),
+        )
+    return [file.partition for file in found]
+
+
+def test_a_file_is_unread_until_a_pass_and_again_when_it_grows(
+    bench: Workbench,
+) -> None:
+    """New, read, grown."""
+    lines = list(generate_lines(30))
+    bench.write(KEY, b"".join(lines[:20]))
+    bench.write("empty.jsonl", b"")
+    assert unread(bench) == [KEY]
+    assert bench.run([KEY]).success
+    assert unread(bench) == []
+    bench.append(KEY, lines[20])
+    assert unread(bench) == [KEY]
+
+
+def test_a_torn_tail_alone_is_not_asked_for_twice(bench: Workbench) -> None:
+    """A run that saw it cannot read more; only more bytes can help."""
+    line = next(generate_lines(1))
+    bench.write(KEY, line + line[:40])
+    assert bench.run([KEY]).success
+    assert bench.checkpoint(KEY).offset == len(line)
+    assert unread(bench) == []
+    bench.append(KEY, line[40:])
+    assert unread(bench) == [KEY]
+
+
+def test_a_file_that_regrew_to_the_same_size_is_seen_by_its_age(
+    bench: Workbench,
+) -> None:
+    """Truncated and rewritten between two looks: the size alone says nothing."""
+    bench.write(KEY, b"".join(generate_lines(5, seed=1)))
+    assert bench.run([KEY]).success
+    path = bench.pipeline.telemetry / KEY
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+    assert unread(bench) == [KEY]
+
+
+def file(size_bytes: int = 100, mtime_ns: int = 1) -> FileStatus:
+    """The file as a look finds it."""
+    return FileStatus(partition=KEY, size_bytes=size_bytes, mtime_ns=mtime_ns)
+
+
+def asked(
+    file: FileStatus,
+    asks: Mapping[str, Ask],
+    now: float,
+    *,
+    offset: int = 0,
+    busy: bool = False,
+) -> tuple[bool, dict[str, Ask]]:
+    """Whether the file is asked for now, and what is remembered."""
+    chosen, remembered = choose(
+        [file],
+        [Checkpoint(stage=STAGE, partition=KEY, offset=offset)],
+        asks,
+        busy=frozenset({KEY} if busy else ()),
+        now=now,
+    )
+    return chosen == [KEY], remembered
+
+
+def test_an_unchanged_failing_file_is_asked_for_with_doubling_pauses_for_ever() -> None:
+    """A minute, two, four, at most an hour; never dropped."""
+    asks: dict[str, Ask] = {}
+    times = []
+    for now in range(0, 24 * 3600, 10):
+        is_asked, asks = asked(file(), asks, now)
+        if is_asked:
+            times.append(now)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    expected = [FIRST_PAUSE_SECONDS * 2**power for power in range(6)]
+    assert pauses[:6] == expected
+    assert set(pauses[6:]) == {LONGEST_PAUSE_SECONDS}
+    assert len(pauses) > 20
+
+
+@pytest.mark.parametrize(
+    ("changed", "offset"),
+    [(file(size_bytes=101), 0), (file(mtime_ns=2), 0), (file(), 50)],
+    ids=["grown", "rewritten", "partly read"],
+)
+def test_a_file_that_changed_since_it_was_asked_for_is_asked_at_once(
+    changed: FileStatus, offset: int
+) -> None:
+    """The pause is for what failed and stays as it was; it also begins anew."""
+    asks: dict[str, Ask] = {}
+    for now in (0, 60, 180):
+        is_asked, asks = asked(file(), asks, now)
+        assert is_asked
+    is_asked, asks = asked(changed, asks, 181, offset=offset)
+    assert is_asked
+    assert not asked(changed, asks, 181 + 59, offset=offset)[0]
+    assert asked(changed, asks, 181 + 60, offset=offset)[0]
+
+
+def test_a_file_with_a_run_under_way_is_not_asked_for_but_remembered() -> None:
+    """What is remembered of it stays, to be compared when the run is over."""
+    _, asks = asked(file(), {}, 0)
+    assert asked(file(200), asks, 1000, busy=True) == (False, asks)
+
+
+def test_a_file_that_was_read_is_forgotten() -> None:
+    """Only unread files take space in the cursor."""
+    _, asks = asked(file(), {}, 0)
+    assert choose([], [], asks, busy=frozenset(), now=1.0) == ([], {})
+
+
+@pytest.fixture
+def store(bench: Workbench) -> Iterator[Store]:
+    """The state database."""
+    with Store(bench.pipeline.store_url) as opened:
+        yield opened
+
+
+def add_run(
+    bench: Workbench,
+    status: dg.DagsterRunStatus,
+    tags: Mapping[str, str] | None = None,
+    job: dg.JobDefinition | None = None,
+) -> str:
+    """A run of the file, as Dagster records it."""
+    return bench.record_run(status, {**range_tags([KEY]), **(tags or {})}, job)
+
+
+def under_way(bench: Workbench, store: Store, after_seconds: float) -> bool:
+    """Whether the file counts as under way so many seconds from now."""
+    keys = keys_under_way(
+        bench.instance,
+        store,
+        [KEY],
+        stage=STAGE,
+        lease_seconds=LEASE_SECONDS,
+        now=datetime.now(UTC) + timedelta(seconds=after_seconds),
+    )
+    return KEY in keys
+
+
+def test_a_queued_run_counts_however_old(bench: Workbench, store: Store) -> None:
+    """The daemon starts it in its time."""
+    add_run(bench, QUEUED)
+    assert under_way(bench, store, 0)
+    assert under_way(bench, store, 30 * 24 * 3600)
+
+
+@pytest.mark.parametrize(
+    "status", [STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+)
+def test_a_started_run_counts_while_it_is_young_and_not_when_it_is_dead(
+    bench: Workbench, store: Store, status: dg.DagsterRunStatus
+) -> None:
+    """A killed process tree leaves its runs started for ever."""
+    add_run(bench, status)
+    assert under_way(bench, store, LEASE_SECONDS - 20)
+    assert not under_way(bench, store, LEASE_SECONDS + 20)
+
+
+def test_an_old_run_counts_while_its_commits_are_fresh(
+    bench: Workbench, store: Store
+) -> None:
+    """A run of hours lives as long as it moves a checkpoint."""
+    run_id = add_run(bench, STARTED)
+    fresh = datetime.now(UTC) + timedelta(seconds=3600)
+    with store.session(
+        stage=STAGE, table=patterns, run_id=run_id, history_count=2
+    ) as session:
+        session._clock = fresh.isoformat
+        session.claim(KEY)
+    assert under_way(bench, store, 3600 + LEASE_SECONDS - 20)
+    assert not under_way(bench, store, 3600 + LEASE_SECONDS + 20)
+
+
+def test_a_failed_run_counts_only_while_its_retry_is_awaited(
+    bench: Workbench, store: Store
+) -> None:
+    """The daemon starts the retry seconds later; asking too would double it."""
+    add_run(bench, FAILED)
+    assert not under_way(bench, store, 0)
+    run_id = add_run(bench, FAILED, {"dagster/will_retry": "true"})
+    assert under_way(bench, store, 0)
+    assert not under_way(bench, store, LEASE_SECONDS + 20)
+    bench.instance.add_run_tags(run_id, {"dagster/auto_retry_run_id": "another"})
+    assert not under_way(bench, store, 0)
+
+
+def test_finished_runs_and_runs_of_other_assets_do_not_count(
+    bench: Workbench, store: Store
+) -> None:
+    """A user's own asset on the same files blocks nothing."""
+
+    @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="telemetry_files"))
+    def another() -> None:
+        """Something else of the same file."""
+
+    definitions = dg.Definitions(
+        [another], jobs=[dg.define_asset_job("other", [another])]
+    )
+    add_run(bench, QUEUED, job=definitions.resolve_job_def("other"))
+    add_run(bench, dg.DagsterRunStatus.SUCCESS)
+    add_run(bench, dg.DagsterRunStatus.CANCELED)
+    bench.instance.add_run(
+        dg.DagsterRun(
+            job_name="__ASSET_JOB",
+            status=STARTED,
+            tags=range_tags([KEY]),
+            asset_selection=frozenset({dg.AssetKey("another")}),
+        )
+    )
+    assert not under_way(bench, store, 0)
