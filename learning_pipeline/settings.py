@@ -144,6 +144,14 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("state_dir")
+    @classmethod
+    def _no_question_mark(cls, value: Path) -> Path:
+        if "?" in str(value):
+            message = "may not hold a `?`, which ends the path in a database's URL"
+            raise ValueError(message)
+        return value
+
     @cached_property
     def resolved_store_url(self) -> str:
         """The URL of the state database, with the default filled in."""

@@ -293,6 +293,7 @@ class CheckpointIOManager(dg.IOManager):
         if not outcome.failures:
             _add_metadata(context, outcome.finished)
             return
+        total = len(outcome.failures) + len(outcome.finished)
         self._materialize_finished(context, outcome)
         retryable = any(error.retryable for error in outcome.failures.values())
         if not retryable:
@@ -302,7 +303,6 @@ class CheckpointIOManager(dg.IOManager):
         more = len(outcome.failures) - len(shown)
         if more:
             lines.append(f"- and {more} more, each with a line in the log")
-        total = len(outcome.failures) + len(outcome.finished)
         log.error("run_failed", failed_count=len(outcome.failures), file_count=total)
         raise dg.Failure(
             description=(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from learning_pipeline.errors import StageTableError
+from learning_pipeline.extraction import kind_label
 from learning_pipeline.extraction.decoding import (
     DEAD_LETTER_RAW_BYTES,
     dead_letter,
     decode_event,
+    default_redactor,
     redacted_letter,
 )
 from learning_pipeline.model import (
@@ -75,6 +77,7 @@ class TelemetryStream:
             function: Pure. Takes the event as a dict, returns rows as dicts by
                 column name; values are str, int, float, bool, bytes or None.
                 What it raises makes a dead letter of the record, not a crash.
+                Secrets in strings are redacted before they are stored.
             into: The table, from `stage_table`.
         """
         return self.batches(_PerEvent(function, into), into=into)
@@ -90,6 +93,7 @@ class _PerEvent:
             column.name for column in table.columns if column.name not in ROW_KEY
         )
         self._known = frozenset(self._columns)
+        self._redactor = default_redactor()
 
     def __call__(self, batch: RecordBatch) -> BatchOutput:
         rows: list[Row] = []
@@ -106,9 +110,9 @@ class _PerEvent:
                 letters.append(event)
                 continue
             event_count += 1
-            kind = str(event.get("event") or event.get("event_type") or "(none)")[:100]
+            kind = kind_label(event.get("event") or event.get("event_type"))
             kinds[kind] = kinds.get(kind, 0) + 1
-            found = self._apply(record, event)
+            found = self._apply(record, event, redactions)
             if isinstance(found, DeadLetter):
                 letters.append(found)
             else:
@@ -128,7 +132,10 @@ class _PerEvent:
         )
 
     def _apply(
-        self, record: Record, event: Mapping[str, Any]
+        self,
+        record: Record,
+        event: Mapping[str, Any],
+        redactions: dict[str, int],
     ) -> list[Row] | DeadLetter:
         try:
             found = list(self._function(event) or ())
@@ -138,10 +145,28 @@ class _PerEvent:
                 "stage_error",
                 f"the stage's function raised {type(error).__name__}",
             )
+        rows = [self._values(row) for row in found]
+        texts = [value for row in rows for value in row if isinstance(value, str)]
+        if any("\0" in text or not _is_encodable(text) for text in texts):
+            return dead_letter(
+                record, "nul_bytes", "a text to be stored holds a NUL or no Unicode"
+            )
         return [
-            (record.start_offset, ordinal, *self._values(row))
-            for ordinal, row in enumerate(found)
+            (
+                record.start_offset,
+                ordinal,
+                *(self._redacted(value, redactions) for value in row),
+            )
+            for ordinal, row in enumerate(rows)
         ]
+
+    def _redacted(self, value: Any, redactions: dict[str, int]) -> Any:
+        if not isinstance(value, str):
+            return value
+        redacted, counts = self._redactor.redact(value)
+        for kind, count in counts.items():
+            redactions[kind] = redactions.get(kind, 0) + count
+        return redacted
 
     def _values(self, row: object) -> list[Any]:
         if not isinstance(row, Mapping):
@@ -169,3 +194,11 @@ class _PerEvent:
                 )
                 raise StageTableError(message)
         return values
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

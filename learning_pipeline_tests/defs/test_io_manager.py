@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from learning_pipeline import steps
 from learning_pipeline.defs.partitions import add_keys, known_keys
-from learning_pipeline.defs.planning import files_with_unread
 from learning_pipeline.errors import StoreUnavailableError
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.defs.workbench import (
@@ -25,7 +27,6 @@ from learning_pipeline_tests.defs.workbench import (
     reference_lines,
 )
 
-assert files_with_unread  # what a run leaves unread is the planning tests' matter
 LINES = list(generate_lines(100, seed=3))
 MAX_RETRIES = "dagster/max_retries"
 
@@ -70,7 +71,7 @@ def test_a_file_that_grows_in_steps_gives_the_lines_of_one_read(
     content = REAL_FILE.read_bytes()
     cuts = [0, 1, 777, len(content) // 3, len(content) - 5, len(content)]
     key = bench.write("a.jsonl", b"")
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         bench.append("a.jsonl", content[start:end])
         assert bench.run([key]).success
     assert bench.run([key]).success
@@ -130,7 +131,6 @@ def test_bad_files_do_not_take_good_ones_with_them(bench: Workbench) -> None:
     text = failure_text(result)
     assert f"{len(bad)} of {len(bad) + 2} files failed" in text
     for name, said in bad.items():
-        assert pytest.raises(AssertionError, match=".") is not None
         line = next(each for each in text.splitlines() if each.startswith(f"- {name}:"))
         assert any(word in line for word in said.split("|")), line
 
@@ -167,15 +167,14 @@ def test_evil_keys_are_refused_before_anything_is_opened(
 def test_a_single_evil_or_unknown_key_fails_its_run(bench: Workbench, key: str) -> None:
     """Alone in a run: an error, and nothing is stored under it."""
     add_keys(bench.instance, ["other.jsonl"])
-    try:
+    with contextlib.suppress(dg.DagsterError, dg.DagsterInvariantViolationError):
+        # Dagster refuses some by itself, before or while the run begins.
         result = bench.job.execute_in_process(
             instance=bench.instance,
             tags={"dagster/partition": key},
             raise_on_error=False,
         )
         assert not result.success
-    except Exception as error:  # noqa: BLE001 - Dagster's own refusal, of several kinds
-        assert "artition" in str(error)
     assert bench.materialized() == set()
     assert not (bench.pipeline.state / "state.db").exists() or not (
         bench.pipeline.counters()

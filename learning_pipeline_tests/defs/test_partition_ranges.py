@@ -14,6 +14,7 @@ from learning_pipeline.defs.partitions import (
     range_tags,
     share_runs,
 )
+from learning_pipeline_tests.defs.workbench import Workbench
 
 KNOWN = [f"{index}.jsonl" for index in range(40)]
 some_keys = st.sets(st.sampled_from(KNOWN))
@@ -79,9 +80,10 @@ def test_a_run_without_partition_tags_covers_nothing() -> None:
 
 
 def test_more_keys_than_one_query_takes_are_added_in_order(
-    instance: dg.DagsterInstance,
+    home_bench: Workbench,
 ) -> None:
     """25,000 keys at once; added again they stay where they are."""
+    instance = home_bench.instance
     keys = [f"{index:05}.jsonl" for index in range(25_000)]
     add_keys(instance, keys)
     add_keys(instance, keys[::-1][:10])

@@ -261,21 +261,23 @@ def hourly(bench: Workbench) -> Any:
         return learn_hourly(context)
 
 
-def test_the_schedule_asks_for_the_same_as_the_sensor(bench: Workbench) -> None:
+def test_the_schedule_asks_for_the_same_as_the_sensor(home_bench: Workbench) -> None:
     """New files become partitions and share a run; read ones are left."""
-    add_keys(bench.instance, ["gone.jsonl"])
-    bench.write("a.jsonl", LINE)
-    bench.write("b.jsonl", LINE)
-    (request,) = hourly(bench)
-    assert known_keys(bench.instance) == ["gone.jsonl", "a.jsonl", "b.jsonl"]
-    result = bench.job.execute_in_process(instance=bench.instance, tags=request.tags)
+    add_keys(home_bench.instance, ["gone.jsonl"])
+    home_bench.write("a.jsonl", LINE)
+    home_bench.write("b.jsonl", LINE)
+    (request,) = hourly(home_bench)
+    assert known_keys(home_bench.instance) == ["gone.jsonl", "a.jsonl", "b.jsonl"]
+    result = home_bench.job.execute_in_process(
+        instance=home_bench.instance, tags=request.tags
+    )
     assert result.success
-    assert isinstance(hourly(bench), dg.SkipReason)
+    assert isinstance(hourly(home_bench), dg.SkipReason)
 
 
-def test_the_schedule_leaves_a_file_with_a_run_under_way(bench: Workbench) -> None:
+def test_the_schedule_leaves_a_file_with_a_run_under_way(home_bench: Workbench) -> None:
     """Beside the sensor it starts nothing twice."""
-    bench.write("a.jsonl", LINE)
-    (request,) = hourly(bench)
-    bench.record_run(dg.DagsterRunStatus.QUEUED, request.tags)
-    assert isinstance(hourly(bench), dg.SkipReason)
+    home_bench.write("a.jsonl", LINE)
+    (request,) = hourly(home_bench)
+    home_bench.record_run(dg.DagsterRunStatus.QUEUED, request.tags)
+    assert isinstance(hourly(home_bench), dg.SkipReason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,25 +37,46 @@ def commit_many(database: Path) -> int:
         return database.with_name("state.db-wal").stat().st_size
 
 
-def test_a_moved_log_stays_short_and_loses_nothing(
-    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows are those of a database whose log was never moved; the thread ends."""
+def rows_of(database: Path) -> list[dict[str, Any]]:
+    """All patterns."""
+    with Store(f"sqlite:///{database}") as store:
+        return list(store.iterate_patterns())
+
+
+def never_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the log grow as long as it likes."""
     monkeypatch.setattr(log_mover, "MOVE_AFTER_BYTES", 2**60)
     monkeypatch.setattr(log_mover, "WAIT_AFTER_BYTES", 2**61)
-    unmoved = tmp_path / "unmoved" / "state.db"
-    unmoved.parent.mkdir()
-    unmoved_bytes = commit_many(unmoved)
-    monkeypatch.setattr(log_mover, "MOVE_AFTER_BYTES", 5 * BATCH_BYTES)
+
+
+@pytest.fixture
+def unmoved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, int]:
+    """A database whose log was never moved, and how long that got, in bytes."""
+    (tmp_path / "unmoved").mkdir()
+    database = tmp_path / "unmoved" / "state.db"
+    never_move(monkeypatch)
+    return database, commit_many(database)
+
+
+def test_a_log_that_grows_too_long_is_moved_by_the_commits(
+    database: Path, unmoved: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast the commits are, the log is bounded."""
+    never_move(monkeypatch)
     monkeypatch.setattr(log_mover, "WAIT_AFTER_BYTES", 40 * BATCH_BYTES)
-    moved_bytes = commit_many(database)
-    assert moved_bytes < unmoved_bytes / 3
+    assert commit_many(database) < unmoved[1] / 3
+    assert rows_of(database) == rows_of(unmoved[0])
+
+
+def test_a_log_that_is_moved_meanwhile_loses_nothing(
+    database: Path, unmoved: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are those of a database whose log was never moved; the thread ends."""
+    monkeypatch.setattr(log_mover, "MOVE_AFTER_BYTES", 5 * BATCH_BYTES)
+    monkeypatch.setattr(log_mover, "WAIT_AFTER_BYTES", 2**61)
+    commit_many(database)
     assert "sqlite-log-mover" not in {each.name for each in threading.enumerate()}
-    with (
-        Store(f"sqlite:///{database}") as ours,
-        Store(f"sqlite:///{unmoved}") as theirs,
-    ):
-        assert list(ours.iterate_patterns()) == list(theirs.iterate_patterns())
+    assert rows_of(database) == rows_of(unmoved[0])
 
 
 def test_a_log_that_cannot_be_moved_does_not_fail_the_commit(
