@@ -20,6 +20,27 @@ from learning_pipeline.store import Store
 from learning_pipeline_tests.pipeline import COMMAND, Pipeline
 
 START_SECONDS = 90
+REPOSITORY = {
+    "repositoryName": "__repository__",
+    "repositoryLocationName": "learning_pipeline",
+}
+ADD_PARTITION = """
+mutation ($key: String!, $repository: RepositorySelector!) {
+  addDynamicPartition(
+    partitionsDefName: "telemetry_files", partitionKey: $key,
+    repositorySelector: $repository
+  ) { __typename }
+}
+"""
+LAUNCH = """
+mutation ($run: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $run) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
 
 
 def free_port() -> int:
@@ -70,6 +91,14 @@ class Dev:
         for run in runs:
             run["tags"] = {tag["key"]: tag["value"] for tag in run["tags"]}
         return list(runs)
+
+    def status(self, run_id: str) -> str:
+        """The status of one run."""
+        data = self.query(
+            "query ($id: ID!) {runOrError(runId: $id) {... on Run {status}}}",
+            id=run_id,
+        )
+        return str(data["runOrError"]["status"])
 
     def processes(self) -> list[psutil.Process]:
         """Every process of the tree that was ever seen and still lives."""
@@ -153,6 +182,32 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     raise TimeoutError(message)
 
 
+def add_partition(dev: Dev, key: str) -> None:
+    """Add a partition, as the sensor does."""
+    dev.query(ADD_PARTITION, key=key, repository=REPOSITORY)
+
+
+def launch(dev: Dev, key: str) -> str:
+    """Add the partition and materialise it, checks included; gives the run's id."""
+    add_partition(dev, key)
+    answer = dev.query(
+        LAUNCH,
+        run={
+            "selector": {
+                **REPOSITORY,
+                "pipelineName": "__ASSET_JOB",
+                "assetSelection": [{"path": ["interaction_patterns"]}],
+            },
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": key}]},
+            "runConfigData": {},
+            "mode": "default",
+        },
+    )
+    launched = answer["launchPipelineExecution"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    return str(launched["run"]["runId"])
+
+
 def lag_bytes(pipeline: Pipeline, *, torn_bytes: int = 0) -> int:
     """Bytes of all files that no commit covers, apart from known torn tails."""
     sizes = sum(path.stat().st_size for path in pipeline.telemetry.rglob("*.jsonl"))
@@ -194,10 +249,12 @@ def unfinished(dev: Dev) -> list[str]:
 
 __all__ = [
     "Dev",
+    "add_partition",
     "answers",
     "committed_bytes",
     "free_port",
     "lag_bytes",
+    "launch",
     "run_worker",
     "running_dev",
     "unfinished",

@@ -1,23 +1,21 @@
 """Two runs on one file, partitions deleted under a run, and interrupts."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
 from learning_pipeline import steps
 from learning_pipeline.defs import build_definitions, telemetry_files
 from learning_pipeline.stages import StageOutput, TelemetryStream
-from learning_pipeline.store import patterns
+from learning_pipeline.store import stage_table
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.defs.workbench import (
-    STAGE,
     Workbench,
     failure_text,
     reference_lines,
@@ -48,28 +46,26 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]
 
 
 @pytest.mark.parametrize(
-    "step", ["claim.after", "commit.after", "commit.checkpoint_written"]
+    ("step", "occurrence"),
+    [("claim.after", 1), ("extract.after", 3), ("commit.after", 3)],
 )
 def test_of_two_runs_on_one_file_the_newest_goes_on_and_the_other_is_fenced(
-    home_bench: Workbench, step: str, expected: list[dict[str, object]]
+    home_bench: Workbench,
+    step: str,
+    occurrence: int,
+    expected: list[dict[str, object]],
 ) -> None:
     """The old one wakes up after the newer finished: fenced, rows as from one run."""
     home_bench.write(KEY, CONTENT)
     newer: list[dg.ExecuteInProcessResult] = []
 
     def run_another() -> None:
-        # Inside a transaction the newer one would wait for the older one's lock.
         thread = threading.Thread(target=lambda: newer.append(home_bench.run([KEY])))
         thread.start()
-        if step != "commit.checkpoint_written":
-            thread.join()
-        threads.append(thread)
-
-    threads: list[threading.Thread] = []
-    at(step, 3 if step != "claim.after" else 1, run_another)
-    older = home_bench.run([KEY])
-    for thread in threads:
         thread.join()
+
+    at(step, occurrence, run_another)
+    older = home_bench.run([KEY])
     steps.listen(None)
     assert newer[0].success
     assert not older.success
@@ -125,11 +121,9 @@ def test_an_interrupt_stops_at_a_batch_boundary(
     bench.write("0.jsonl", CONTENT[: CONTENT.index(b"\n") + 1])
     bench.write(KEY, CONTENT)
     at("commit.rows_written", 4, lambda: os.kill(os.getpid(), number))
-    begun: list[str] = []
     result = bench.run(["0.jsonl", KEY])
     steps.listen(None)
     assert not result.success
-    assert begun == []
     checkpoint = bench.checkpoint(KEY)
     assert checkpoint.counters.event_count == 3 * 20
     assert checkpoint.synced_offset == checkpoint.offset
@@ -141,44 +135,35 @@ def test_an_interrupt_stops_at_a_batch_boundary(
     assert rows == expected
 
 
-@pytest.fixture
-def retrying(bench: Workbench) -> Iterator[Workbench]:
-    """A stage that keeps asking for retries, on the same IO manager."""
+def test_an_interrupt_is_no_reason_for_the_retry_policy(bench: Workbench) -> None:
+    """Dagster would take it for one, and the run could not be stopped."""
+    table = stage_table("ticks", sa.Column("tick", sa.Text))
 
     @dg.asset(
-        name=STAGE,
         partitions_def=telemetry_files,
         io_manager_key="checkpoint_io_manager",
         retry_policy=dg.RetryPolicy(max_retries=3),
     )
-    def retried(telemetry_file: TelemetryStream) -> StageOutput:
-        return telemetry_file.rows(lambda _: [{"kind": "x"}], into=patterns)
+    def ticks(telemetry_file: TelemetryStream) -> StageOutput:
+        return telemetry_file.rows(lambda _: [{"tick": "x"}], into=table)
 
-    definitions = build_definitions()
-    job = dg.Definitions(
-        [*(definitions.assets or [])[:1], retried],
-        jobs=[dg.define_asset_job("again", [retried])],
-        resources=definitions.resources,
-    ).resolve_job_def("again")
-    yield Workbench(bench.pipeline, bench.instance, job)
-    steps.listen(None)
-
-
-def test_an_interrupt_is_no_reason_for_the_retry_policy(retrying: Workbench) -> None:
-    """Dagster would take it for one, and the run could not be stopped."""
-    retrying.write(KEY, b'{"event": "x"}\n' * 200)
+    definitions = dg.Definitions.merge(
+        build_definitions(),
+        dg.Definitions([ticks], jobs=[dg.define_asset_job("again", [ticks])]),
+    )
+    retried = replace(bench, job=definitions.resolve_job_def("again"))
+    retried.write(KEY, b'{"event": "x"}\n' * 200)
     at("extract.after", 2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    result = retrying.run([KEY])
+    result = retried.run([KEY])
     assert not result.success
     assert "Interrupted" in failure_text(result)
-    assert not any(event.is_step_restarted for event in result.all_events)
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
 
 
-def test_growth_in_threads_gives_the_rows_of_one_pass(
-    bench: Workbench, tmp_path: Path, expected: list[dict[str, object]]
+def test_a_file_that_grows_under_its_run_is_read_on_by_the_next(
+    bench: Workbench, expected: list[dict[str, object]]
 ) -> None:
     """A file that grows while its run is at work: the rest is for the next run."""
-    assert tmp_path.is_dir()
     half = len(CONTENT) // 2
     bench.write(KEY, CONTENT[:half])
     at("commit.after", 2, lambda: bench.append(KEY, CONTENT[half:]))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from learning_pipeline import steps
 from learning_pipeline.defs import build_definitions, telemetry_files
+from learning_pipeline.defs.partitions import add_keys
 from learning_pipeline.errors import StoreUnavailableError
 from learning_pipeline.stages import StageOutput, TelemetryStream
 from learning_pipeline.store import Store, stage_table
@@ -45,11 +46,7 @@ def stage(
     def tool_calls(telemetry_file: TelemetryStream) -> StageOutput:
         return telemetry_file.rows(function, into=table)
 
-    definitions = dg.Definitions.merge(
-        build_definitions(),
-        dg.Definitions([tool_calls], jobs=[dg.define_asset_job("own", [tool_calls])]),
-    )
-    return replace(bench, job=definitions.resolve_job_def("own"))
+    return with_asset(bench, tool_calls)
 
 
 def rows(bench: Workbench) -> list[tuple[Any, ...]]:
@@ -191,24 +188,30 @@ def test_an_asset_that_returns_something_else_is_told_what_to_return(
     def wrong(telemetry_file: TelemetryStream) -> list[str]:
         return list(telemetry_file.partitions)
 
+    bench.write("a.jsonl", LINES[0])
+    result = with_asset(bench, wrong).run(["a.jsonl"])
+    assert "return telemetry_file.rows(...)" in failure_text(result)
+
+
+def test_an_asset_without_partitions_reads_all_files(bench: Workbench) -> None:
+    """Each from its own checkpoint; again: nothing new."""
+
     @dg.asset(io_manager_key="checkpoint_io_manager")
-    def unpartitioned(telemetry_file: TelemetryStream) -> StageOutput:
+    def all_calls(telemetry_file: TelemetryStream) -> StageOutput:
         return telemetry_file.rows(tools, into=tool_calls_table)
 
+    keys = [bench.write(name, b"".join(LINES)) for name in ("a.jsonl", "b.jsonl")]
+    add_keys(bench.instance, keys)
+    job = with_asset(bench, all_calls).job
+    for _ in range(2):
+        assert job.execute_in_process(instance=bench.instance).success
+    assert len(rows(bench)) == 2 * len(LINES)
+
+
+def with_asset(bench: Workbench, asset: dg.AssetsDefinition) -> Workbench:
+    """The bench with a job of one more asset."""
     definitions = dg.Definitions.merge(
         build_definitions(),
-        dg.Definitions(
-            [wrong, unpartitioned],
-            jobs=[
-                dg.define_asset_job("wrong_job", [wrong]),
-                dg.define_asset_job("unpartitioned_job", [unpartitioned]),
-            ],
-        ),
+        dg.Definitions([asset], jobs=[dg.define_asset_job("own", [asset])]),
     )
-    bench.write("a.jsonl", LINES[0])
-    job = definitions.resolve_job_def("wrong_job")
-    result = replace(bench, job=job).run(["a.jsonl"])
-    assert "return telemetry_file.rows(...)" in failure_text(result)
-    job = definitions.resolve_job_def("unpartitioned_job")
-    alone = job.execute_in_process(instance=bench.instance, raise_on_error=False)
-    assert not alone.success
+    return replace(bench, job=definitions.resolve_job_def("own"))
