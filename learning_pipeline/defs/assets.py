@@ -32,7 +32,7 @@ telemetry_file = dg.AssetSpec(
     partitions_def=telemetry_files,
     metadata={"dagster/io_manager_key": IO_MANAGER_KEY},
     kinds={"json"},
-    group_name="telemetry",
+    group_name="learning",
 )
 
 

@@ -225,7 +225,11 @@ class CheckpointIOManager(dg.IOManager):
                 for listener in self._listeners:
                     listener(progress)
                 reporter(progress)
-                raise_if_interrupted()
+                try:
+                    raise_if_interrupted()
+                except BaseException:
+                    reporter.observe(progress)
+                    raise
 
             try:
                 for partition in output.partitions:
@@ -239,6 +243,8 @@ class CheckpointIOManager(dg.IOManager):
                         log=log,
                     )
                     self._drain_one(drain, partition, outcome, log)
+                    if partition in outcome.finished:
+                        reporter.finish(outcome.finished[partition])
             except BaseException:
                 # Whatever ends the run here: the files that are done stay done.
                 self._materialize_finished(context, outcome)

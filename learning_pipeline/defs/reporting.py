@@ -60,9 +60,10 @@ def final_metadata(progress: Progress) -> dict[str, Any]:
 class ObservationReporter:
     """Reports a file's progress while its run goes on, at most every so often.
 
-    The stage's own partition page shows only what is newer than its latest
-    materialisation, so nothing during a file's first run; the page of the external
-    asset `telemetry_file` has no such limit, and gets the same observations.
+    Dagster's partition page shows only observations that are newer than a
+    materialisation, so the stage's own shows nothing during a file's first run.
+    The external asset `telemetry_file` gets the same reports, the first of a new
+    file as a materialisation (the file is there), so its page shows every run's.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ObservationReporter:
         self._clock = clock
         self._partition: str | None = None
         self._reported_at = 0.0
+        self._is_reported = False
 
     def __call__(self, progress: Progress) -> None:
         """Report `progress` if it is time."""
@@ -95,6 +97,7 @@ class ObservationReporter:
         if progress.partition != self._partition:
             self._partition = progress.partition
             self._reported_at = now
+            self._is_reported = False
             if not self._report_start:
                 return
         elif now - self._reported_at < self._interval_seconds:
@@ -104,17 +107,35 @@ class ObservationReporter:
         self.observe(progress)
         reached("report.after")
 
+    def finish(self, progress: Progress) -> None:
+        """Correct the last report of a file, which else would stand for ever.
+
+        The stage itself is materialised instead.
+        """
+        if self._is_reported and progress.partition == self._partition:
+            self._observe_source(progress, progress_metadata(progress))
+
     def observe(self, progress: Progress) -> None:
         """Write the observations now."""
         metadata = progress_metadata(progress)
-        for asset_key, entries in (
-            (self._context.asset_key, metadata),
-            (SOURCE_KEY, {"stage": progress.stage, **metadata}),
-        ):
-            self._context.log_event(
-                dg.AssetObservation(
-                    asset_key=asset_key,
-                    partition=progress.partition,
-                    metadata=entries,
-                )
+        self._context.log_event(
+            dg.AssetObservation(
+                asset_key=self._context.asset_key,
+                partition=progress.partition,
+                metadata=metadata,
             )
+        )
+        self._observe_source(progress, metadata)
+
+    def _observe_source(self, progress: Progress, metadata: dict[str, Any]) -> None:
+        # A partition's page shows only what is newer than a materialisation.
+        is_new = not self._is_reported and progress.resumed_from_offset == 0
+        kind = dg.AssetMaterialization if is_new else dg.AssetObservation
+        self._is_reported = True
+        self._context.log_event(
+            kind(
+                asset_key=SOURCE_KEY,
+                partition=progress.partition,
+                metadata={"stage": progress.stage, **metadata},
+            )
+        )

@@ -146,16 +146,19 @@ def build_sensor(
             )
         cursor = msgspec.json.encode(plan.asks).decode()
         unchanged = cursor == (context.cursor or NOTHING_ASKED)
-        if not plan.groups and unchanged:
-            return dg.SkipReason(
-                f"{len(plan.discovery.files)} files below {current.telemetry_dir}: "
-                "none has unread records without a run under way"
+        if plan.groups:
+            return dg.SensorResult(
+                run_requests=run_requests(plan),
+                cursor=cursor,
+                asset_events=_asset_events(plan),
             )
-        return dg.SensorResult(
-            run_requests=run_requests(plan),
-            cursor=cursor,
-            asset_events=_observations(plan),
+        skip_reason = dg.SkipReason(
+            f"{len(plan.discovery.files)} files below {current.telemetry_dir}: "
+            "none has unread records without a run under way"
         )
+        if unchanged:
+            return skip_reason
+        return dg.SensorResult(skip_reason=skip_reason, cursor=cursor)
 
     return telemetry_sensor
 
@@ -168,18 +171,29 @@ def _remembered(cursor: str | None) -> dict[str, Ask]:
         return {}
 
 
-def _observations(plan: Plan) -> list[dg.AssetObservation]:
-    offsets = {each.partition: each.offset for each in plan.checkpoints}
-    return [
-        dg.AssetObservation(
-            asset_key=SOURCE_KEY,
-            partition=file.partition,
-            metadata={
-                "size_bytes": file.size_bytes,
-                "offset": offsets.get(file.partition, 0),
-                "lag_bytes": max(file.size_bytes - offsets.get(file.partition, 0), 0),
-            },
-            tags={"dagster/data_version": f"{file.size_bytes}-{file.mtime_ns}"},
+def _asset_events(
+    plan: Plan,
+) -> list[dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    by_key = {each.partition: each for each in plan.checkpoints}
+    events: list[
+        dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
+    ] = []
+    for file in plan.changed[:MAX_OBSERVATIONS_PER_TICK]:
+        checkpoint = by_key.get(file.partition)
+        offset = checkpoint.offset if checkpoint else 0
+        # The partition page shows only what is newer than a materialisation: the
+        # first thing that is known of a file is one.
+        kind = dg.AssetObservation if checkpoint else dg.AssetMaterialization
+        events.append(
+            kind(
+                asset_key=SOURCE_KEY,
+                partition=file.partition,
+                metadata={
+                    "size_bytes": file.size_bytes,
+                    "offset": offset,
+                    "lag_bytes": max(file.size_bytes - offset, 0),
+                },
+                tags={"dagster/data_version": f"{file.size_bytes}-{file.mtime_ns}"},
+            )
         )
-        for file in plan.changed[:MAX_OBSERVATIONS_PER_TICK]
-    ]
+    return events

@@ -12,18 +12,20 @@ from learning_pipeline.extraction.redaction import NO_REDACTIONS, Redactor
 MAX_PROMPT_CHARS = 4_000
 MAX_RESPONSE_CHARS = 12_000
 MAX_BACKEND_CHARS = 200
+MAX_BACKENDS_REMEMBERED = 1_000
 MIN_PROMPT_CHARS = 20
 MIN_RESPONSE_CHARS = 10
 MAX_QUALITY_ITERATIONS = 5
 
 
 class Finisher:
-    """Makes final texts of raw ones; holds nothing but the redactor."""
+    """Makes final texts of raw ones; remembers nothing that changes a result."""
 
     def __init__(self, redactor: Redactor) -> None:
         """Use this redactor."""
         self._redactor = redactor
         self._suspects = redactor.suspects
+        self._clean_backends: dict[str, bool] = {}
 
     def finish(  # noqa: PLR0913, PLR0917 - a pattern's fields, and no object per record
         self,
@@ -54,7 +56,7 @@ class Finisher:
         """
         text = f"{prompt}\n{response}"
         data = text.encode()
-        if backend is not None or context is not None:
+        if context is not None or not (backend is None or self._is_clean(backend)):
             screened = f"{text}\n{backend}\n{context}"
             suspects = self._suspects(screened.encode())
             if "\0" in screened or (context is not None and holds_nul(context)):
@@ -104,6 +106,15 @@ class Finisher:
             quality,
             sha256(lowered).digest(),
         ), redactions
+
+    def _is_clean(self, backend: str) -> bool:
+        """Whether a backend holds nothing to redact or refuse; few are told apart."""
+        clean = self._clean_backends.get(backend)
+        if clean is None:
+            clean = "\0" not in backend and self._suspects(backend.encode()) is None
+            if len(self._clean_backends) < MAX_BACKENDS_REMEMBERED:
+                self._clean_backends[backend] = clean
+        return clean
 
     def _redact(
         self, prompt: str, response: str, backend: str | None, context: str | None

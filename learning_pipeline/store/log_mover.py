@@ -13,10 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-MOVE_AFTER_BYTES = 24 * 1024 * 1024
+MOVE_AFTER_BYTES = 8 * 1024 * 1024
 """Telemetry committed since the last move that makes the next one worth while."""
 
-WAIT_AFTER_BYTES = 8 * MOVE_AFTER_BYTES
+WAIT_AFTER_BYTES = 3 * MOVE_AFTER_BYTES
 """A log that grows while it is moved cannot begin anew; by then commits wait once."""
 
 _MOVE = "PRAGMA wal_checkpoint(PASSIVE)"

@@ -27,7 +27,7 @@ def test_a_run_terminated_in_mid_file_keeps_all_and_a_rerun_completes_it(
     """It ends as canceled, with exactly the rows before the committed offset."""
     key = "terminated.jsonl"
     path = dev.pipeline.telemetry / key
-    write_telemetry(path, 40_000, seed=5)
+    write_telemetry(path, 30_000, seed=5)
     reference = one_pass(dev.pipeline, [key], tmp_path / "reference")
     run_id = launch(dev, key)
     wait_for(lambda: dev.status(run_id) == "STARTED", 60, "the run to start")

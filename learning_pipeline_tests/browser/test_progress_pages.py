@@ -12,7 +12,7 @@ from learning_pipeline_tests.browser.dagster_ui import DagsterUI
 from learning_pipeline_tests.browser.one_pass import checkpoint
 from learning_pipeline_tests.dagster_dev import Dev, launch, wait_for
 
-EVENT_COUNT = 30_000
+EVENT_COUNT = 20_000
 CHECKS = (
     "committed_ranges_contiguous",
     "dead_letter_share",

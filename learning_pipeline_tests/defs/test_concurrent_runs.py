@@ -99,17 +99,19 @@ def test_a_fenced_file_does_not_take_the_others_with_it(home_bench: Workbench) -
 def test_a_partition_deleted_under_a_run_loses_nothing(
     bench: Workbench, expected: list[dict[str, object]]
 ) -> None:
-    """Whatever becomes of the run, rows are there once, and a later run is whole."""
+    """It goes on to the end; added again, the partition has nothing left to read."""
     bench.write(KEY, CONTENT)
     at(
         "commit.after",
         3,
         lambda: bench.instance.delete_dynamic_partition("telemetry_files", KEY),
     )
-    bench.run([KEY])
+    assert bench.run([KEY]).success
     steps.listen(None)
+    assert bench.pipeline.export() == expected
     assert bench.pipeline.audit() == []
     assert bench.run([KEY]).success
+    assert bench.metadata(KEY)["run_event_count"] == 0
     assert bench.pipeline.export() == expected
 
 

@@ -98,13 +98,13 @@ def test_progress_is_observed_during_the_first_run_of_a_file(bench: Workbench) -
     key = bench.write("a.jsonl", b"".join(LINES))
     assert bench.run([key]).success
     for asset_key in (PATTERNS, SOURCE):
-        seen = bench.observations(key, asset_key)
+        seen = bench.reports(key, asset_key)
         assert seen
         assert 0 < seen[0]["percent"] < 100
         offsets = [each["offset"] for each in seen]
         assert offsets == sorted(offsets)
         assert {"events_per_second", "event_count", "lag_bytes"} <= set(seen[0])
-    assert bench.observations(key, SOURCE)[0]["stage"] == "interaction_patterns"
+    assert bench.reports(key, SOURCE)[0]["stage"] == "interaction_patterns"
 
 
 def bad_files(root: Path) -> dict[str, str]:
@@ -365,4 +365,4 @@ def test_more_files_than_few_report_only_their_ends(bench: Workbench) -> None:
     keys = [bench.write(f"{index}.jsonl", LINES[0]) for index in range(25)]
     assert bench.run(keys).success
     assert bench.materialized() == set(keys)
-    assert all(not bench.observations(key, PATTERNS) for key in keys)
+    assert all(not bench.reports(key, PATTERNS) for key in keys)

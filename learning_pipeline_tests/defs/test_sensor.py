@@ -109,6 +109,8 @@ def test_a_changed_file_is_observed_with_its_lag(ticker: Ticker) -> None:
     result = ticker.tick()
     assert isinstance(result, dg.SensorResult)
     (observation,) = result.asset_events
+    assert isinstance(observation, dg.AssetObservation)
+    assert observation.tags is not None
     assert observation.partition == "a.jsonl"
     assert observation.metadata["lag_bytes"].value == len(LINE)
     assert observation.tags["dagster/data_version"].startswith(f"{len(LINE)}-")

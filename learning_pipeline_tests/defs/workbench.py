@@ -125,14 +125,20 @@ class Workbench:
         assert materialization is not None
         return {name: value.value for name, value in materialization.metadata.items()}
 
-    def observations(self, key: str, asset_key: dg.AssetKey) -> list[dict[str, Any]]:
-        """The values of all observations of a partition, oldest first."""
-        records = self.instance.fetch_observations(
-            dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=[key]),
-            limit=1000,
-            ascending=True,
-        ).records
-        found = [record.asset_observation for record in records]
+    def reports(self, key: str, asset_key: dg.AssetKey) -> list[dict[str, Any]]:
+        """The values of all that was reported of a partition, oldest first.
+
+        Observations; of the file itself also the first report, a materialisation.
+        """
+        wanted = dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=[key])
+        records = [*self.instance.fetch_observations(wanted, limit=1000).records]
+        if asset_key == SOURCE:
+            records += self.instance.fetch_materializations(wanted, limit=1000).records
+        records.sort(key=lambda record: record.storage_id)
+        found = [
+            record.asset_observation or record.asset_materialization
+            for record in records
+        ]
         return [
             {name: value.value for name, value in each.metadata.items()}
             for each in found
