@@ -153,7 +153,7 @@ def test_the_asset_of_ones_own_is_exactly_once(tmp_path: Path) -> None:
     expected = []
     offset = 0
     for line in (pipeline.telemetry / "a.jsonl").read_bytes().splitlines(keepends=True):
-        found = re.search(rb'"latency_ms":(\d+)', line)
+        found = re.search(rb'"latency_ms": (\d+)', line)
         if found and int(found[1]) > 60_000:
             expected.append((offset, int(found[1])))
         offset += len(line)

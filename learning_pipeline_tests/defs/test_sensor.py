@@ -56,6 +56,16 @@ class Ticker:
         assert all(request.run_key is None for request in requests)
         return [dict(request.tags) for request in requests]
 
+    def events(self) -> list[dg.AssetObservation | dg.AssetMaterialization]:
+        """What one tick records of files."""
+        result = self.tick()
+        assert isinstance(result, dg.SensorResult)
+        return [
+            event
+            for event in result.asset_events
+            if not isinstance(event, dg.AssetCheckEvaluation)
+        ]
+
     def execute(self, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
         """Run what was asked for."""
         return self.bench.job.execute_in_process(
@@ -103,17 +113,20 @@ def test_an_empty_root_is_skipped_at_the_first_tick(ticker: Ticker) -> None:
     assert isinstance(ticker.tick(), dg.SkipReason)
 
 
-def test_a_changed_file_is_observed_with_its_lag(ticker: Ticker) -> None:
-    """The external asset shows the new bytes before a run has read them."""
+def test_a_changed_file_is_recorded_with_its_lag(ticker: Ticker) -> None:
+    """A new file is materialised, a grown one observed, before a run has read it."""
     ticker.bench.write("a.jsonl", LINE)
-    result = ticker.tick()
-    assert isinstance(result, dg.SensorResult)
-    (observation,) = result.asset_events
-    assert isinstance(observation, dg.AssetObservation)
-    assert observation.tags is not None
-    assert observation.partition == "a.jsonl"
-    assert observation.metadata["lag_bytes"].value == len(LINE)
-    assert observation.tags["dagster/data_version"].startswith(f"{len(LINE)}-")
+    (appeared,) = ticker.events()
+    assert isinstance(appeared, dg.AssetMaterialization)
+    assert appeared.partition == "a.jsonl"
+    assert appeared.metadata["lag_bytes"].value == len(LINE)
+    assert ticker.bench.run(["a.jsonl"]).success
+    ticker.bench.append("a.jsonl", LINE + LINE)
+    (grown,) = ticker.events()
+    assert isinstance(grown, dg.AssetObservation)
+    assert grown.tags is not None
+    assert grown.metadata["lag_bytes"].value == 2 * len(LINE)
+    assert grown.tags["dagster/data_version"].startswith(f"{3 * len(LINE)}-")
 
 
 def test_a_file_with_a_run_under_way_is_not_asked_for_again(ticker: Ticker) -> None:
