@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -71,9 +72,17 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
     except BrokenPipeError:
         # The reader of our output went away, like `| head` does.
-        sys.stderr.close()
+        _drop_output()
         sys.exit(EXIT_FAILED)
     except OSError as error:
+        _drop_output()
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _drop_output() -> None:
+    # What is still buffered cannot be written; Python would try again at its end.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
