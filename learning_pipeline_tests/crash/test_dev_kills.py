@@ -14,6 +14,7 @@ from learning_pipeline_tests.dagster_dev import (
     Dev,
     committed_bytes,
     lag_bytes,
+    launch,
     run_worker,
     running_dev,
     unfinished,
@@ -26,28 +27,6 @@ pytestmark = pytest.mark.timeout(400)
 EVENT_COUNT = 30_000
 SLOW = {"CHECKPOINT_INTERVAL": "1", "SENSOR_SECONDS": "2"}
 """A commit per event, so that the kill hits a run in the middle of its work."""
-
-LAUNCH = """
-mutation ($run: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $run) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-  }
-}
-"""
-ADD_PARTITION = """
-mutation ($key: String!, $repository: RepositorySelector!) {
-  addDynamicPartition(
-    partitionsDefName: "telemetry_files", partitionKey: $key,
-    repositorySelector: $repository
-  ) { __typename }
-}
-"""
-REPOSITORY = {
-    "repositoryName": "__repository__",
-    "repositoryLocationName": "learning_pipeline",
-}
 
 
 @pytest.fixture
@@ -91,7 +70,7 @@ def test_a_zombie_step_is_fenced_by_the_retry(
     )
     with running_dev(pipeline) as dev:
         write_telemetry(pipeline.telemetry / "a.jsonl", EVENT_COUNT)
-        launch_by_hand(dev, "a.jsonl")
+        launch(dev, "a.jsonl")
         wait_for(lambda: committed_bytes(pipeline) > 0, 90, "a first commit")
         worker = run_worker(dev)
         step = next(
@@ -109,27 +88,6 @@ def test_a_zombie_step_is_fenced_by_the_retry(
             step.wait(60)
         runs = dev.runs()
         assert sorted(run["status"] for run in runs) == ["FAILURE", "SUCCESS"]
-
-
-def launch_by_hand(dev: Dev, key: str) -> None:
-    """What "Materialize" does in the UI."""
-    dev.query(ADD_PARTITION, key=key, repository=REPOSITORY)
-    answer = dev.query(
-        LAUNCH,
-        run={
-            "selector": {
-                **REPOSITORY,
-                "pipelineName": "__ASSET_JOB",
-                "assetSelection": [{"path": ["interaction_patterns"]}],
-                "assetCheckSelection": [],
-            },
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": key}]},
-            "runConfigData": {},
-            "mode": "default",
-        },
-    )
-    launched = answer["launchPipelineExecution"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
 
 
 def test_after_a_kill_of_everything_a_fresh_start_goes_on_by_itself(
