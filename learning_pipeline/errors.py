@@ -32,6 +32,10 @@ class ExtractorRegistrationError(ConfigurationError):
     name: str
 
 
+class ExtractorProcessError(LearningPipelineError):
+    """The process for users' extractors cannot be started; the message says why."""
+
+
 class TelemetryError(LearningPipelineError):
     """A telemetry file cannot be read.
 
@@ -66,6 +70,24 @@ class TelemetryFileChangedError(TelemetryError):
     offset: int
 
 
+class TelemetryFilesMovedError(TelemetryError):
+    """The files were renamed while they were being looked at; look again."""
+
+
+class RetentionError(TelemetryError):
+    """A rotated file could not be compressed or deleted; it was kept."""
+
+
+class TelemetryFileInUseError(RetentionError):
+    """A rotated file that was to go is written to or renamed by others; it was kept.
+
+    Attributes:
+        reason: What somebody did to it.
+    """
+
+    reason: str
+
+
 class ReadingProcessError(TelemetryError):
     """The process that reads a file ahead of the commits ended; run again."""
 
@@ -89,11 +111,41 @@ class FencedError(StoreError):
     partition: str
 
 
+class GenerationTakenError(StoreError):
+    """Another stage began a generation of this number at the same time; look again."""
+
+
 class StoreUnavailableError(StoreError):
     """The database is locked, full, read-only or gone; nothing of the batch was kept.
 
     The message names the cause. Once it is gone, the next run resumes.
+
+    Attributes:
+        cause: What the database says is wrong.
+        is_in_doubt: The connection was lost while a batch was committed: it may have
+            been. The checkpoint tells, and the next run goes by that.
     """
+
+    cause = ""
+    is_in_doubt = False
+
+
+class StateDiskFullError(StoreUnavailableError):
+    """The disk of the state is nearly full: free space; the next run resumes.
+
+    Not retryable: a retry writes to that disk too. The sensor asks again once there
+    is space.
+
+    Attributes:
+        path: The folder whose disk it is.
+        free_bytes: How much is left there.
+        min_free_bytes: The setting `MIN_FREE_BYTES`.
+    """
+
+    retryable = False
+    path: str
+    free_bytes: int
+    min_free_bytes: int
 
 
 class StateDamagedError(StoreError):

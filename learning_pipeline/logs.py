@@ -5,6 +5,7 @@ Text from telemetry is never logged, only where it stands and what became of it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any, TextIO
@@ -29,9 +30,21 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO") -> None:
         processors=[*_shared_processors(), renderer(target)],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # Looked up at each line: progress bars put themselves in its place.
-        logger_factory=lambda *_: structlog.WriteLogger(stream or sys.stderr),
+        logger_factory=lambda *_: _LineWriter(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _LineWriter(structlog.WriteLogger):
+    """Drops a line that cannot be written: a full disk must not end a run for it."""
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def configure_unless_done() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,13 @@ import msgspec
 
 Row = tuple[Any, ...]
 """`(offset, ordinal, *payload)`, the payload in the column order of its table."""
+
+
+class Compression(enum.Enum):
+    """How a file is compressed; the value is the end of its name."""
+
+    GZIP = ".gz"
+    ZSTANDARD = ".zst"
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +43,8 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
         reason: A stable code in snake_case, such as `malformed_json`.
         detail: What was wrong, for people; redacted, never the text itself.
         raw: The record's bytes, redacted and cut at `DEAD_LETTER_RAW_BYTES`.
+        kind: Under what it was counted in `events_by_kind`; None when it was not
+            counted as an event.
     """
 
     start_offset: int
@@ -42,6 +52,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
     reason: str
     detail: str
     raw: bytes
+    kind: str | None = None
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -188,8 +199,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         counters: Totals over all generations of the partition.
         sequence: How many commits made this; grows by one with each.
         size_bytes: File size when it was last opened to be read.
-        seen_size_bytes: File size at the end of the last complete pass.
-        seen_mtime_ns: Modification time at that moment, nanoseconds since 1970.
+        seen_signature: The signature of the partition's files that the last complete
+            pass has read to their ends.
         synced_offset: Up to where commits are known to be on stable storage.
         run_id: The run that committed it.
         updated_at: When, ISO 8601 in UTC.
@@ -203,11 +214,70 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters = Counters()
     sequence: int = 0
     size_bytes: int = 0
-    seen_size_bytes: int | None = None
-    seen_mtime_ns: int | None = None
+    seen_signature: str | None = None
     synced_offset: int = 0
     run_id: str = ""
     updated_at: str = ""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a stage stands in a generation that is not the one it reads now.
+
+    Attributes:
+        offset: Byte position of the next unread byte.
+        fingerprint: Identity of the generation there; None at offset 0.
+        size_bytes: The file's size when it was last opened.
+        synced_offset: Up to where commits are known to be on stable storage.
+        lost_bytes: Bytes, at least, that are counted as lost with its file.
+    """
+
+    offset: int = 0
+    fingerprint: Fingerprint | None = None
+    size_bytes: int = 0
+    synced_offset: int = 0
+    lost_bytes: int = 0
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One physical file behind a partition, as the state database knows it.
+
+    Attributes:
+        number: Counts them per partition, from 0.
+        prefix_length_bytes: How many first bytes are hashed.
+        prefix_digest: BLAKE2b-128 of them.
+        landmarks: Digests at fixed offsets; see `telemetry.landmarks`.
+        position: Where the stage that asks left it; None if it never did.
+    """
+
+    number: int
+    prefix_length_bytes: int
+    prefix_digest: bytes
+    landmarks: bytes = b""
+    position: Position | None = None
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """Which generation a physical file was found to be.
+
+    Attributes:
+        file_key: Its path, written like a partition key.
+        inode: Its number in its file system.
+        size_bytes: Its size as it stood there, compressed or not.
+        mtime_ns: Its modification time, nanoseconds since 1970.
+        noted_at_ns: When it was looked at, nanoseconds since 1970.
+        generation: Which generation it holds.
+        content_bytes: The size of its content.
+        end_digest: BLAKE2b-128 of the last bytes of it.
+    """
+
+    file_key: str
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    noted_at_ns: int
+    generation: int
+    content_bytes: int
+    end_digest: bytes
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +299,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         generation_change_count: Replacements or truncations this run met.
         resumed_from_offset: Where this run started.
         is_final: Whether the run is done with the file.
+        is_complete: Whether all of it was read; else the next run goes on.
     """
 
     stage: str
@@ -246,6 +317,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     generation_change_count: int
     resumed_from_offset: int
     is_final: bool = False
+    is_complete: bool = True
 
     @property
     def lag_bytes(self) -> int:
@@ -265,15 +337,44 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class PhysicalFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file behind a partition, as a folder showed it.
+
+    Attributes:
+        key: Its path relative to the telemetry root, written like a partition key.
+        size_bytes: Its size as it stands there, compressed or not.
+        mtime_ns: Its modification time, nanoseconds since 1970.
+        inode: Its number in its file system.
+        compression: How it is compressed.
+        is_active: Whether it is at the partition's own path.
+    """
+
+    key: str
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    compression: Compression | None = None
+    is_active: bool = True
+
+
 class FileStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One file found below the telemetry root.
+    """One partition found below the telemetry root.
 
     Attributes:
         partition: Its partition key.
-        size_bytes: Its size.
-        mtime_ns: Its modification time, nanoseconds since 1970.
+        size_bytes: The size of its active file; 0 when only rotated ones are there.
+        mtime_ns: When any of its files last changed, nanoseconds since 1970.
+        signature: Stays the same as long as nothing about its files changes.
+        files: The physical files, oldest first, the active one last.
     """
 
     partition: str
     size_bytes: int
     mtime_ns: int
+    signature: str = ""
+    files: Sequence[PhysicalFile] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        """The sizes of all its files."""
+        return sum(file.size_bytes for file in self.files)

@@ -22,7 +22,7 @@ import msgspec
 
 from learning_pipeline.model import BatchOutput, Fingerprint, RecordBatch
 from learning_pipeline.telemetry.files import TelemetryFile
-from learning_pipeline.telemetry.lines import ReadLimits
+from learning_pipeline.telemetry.lines import ReadLimits, Tail
 
 FRAME_LENGTH: Final = struct.Struct("<I")
 
@@ -74,12 +74,14 @@ class ReadRange(msgspec.Struct, frozen=True):
         end_offset: Where to stop.
         fingerprint: Taken at `start_offset`.
         limits: Bound the batches.
+        tail: What becomes of the bytes after the last newline.
     """
 
     start_offset: int
     end_offset: int
     fingerprint: Fingerprint | None
     limits: ReadLimits
+    tail: Tail = Tail.LEAVE
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
@@ -128,6 +130,7 @@ def extract_here(
         limits=span.limits,
         end_offset=span.end_offset,
         fingerprint=span.fingerprint,
+        tail=span.tail,
     ):
         yield Extracted(
             batch.start_offset, batch.end_offset, batch.fingerprint, transform(batch)

@@ -83,6 +83,47 @@ class Settings(BaseSettings):
         le=MIB,
         description="how much of a dead letter's record is kept",
     )
+    extractor_timeout_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description=(
+            "a record on which an extractor of yours takes longer becomes a dead letter"
+        ),
+    )
+    extractor_memory_bytes: int = Field(
+        default=1024 * MIB,
+        ge=16 * MIB,
+        description=(
+            "a record for which an extractor of yours takes more memory becomes a dead "
+            "letter"
+        ),
+    )
+    max_bytes_per_run: int = Field(
+        default=1024 * MIB,
+        ge=1,
+        description=(
+            "a run stops in a file after so many bytes, at the next commit, and the "
+            "rest is asked for again; smaller is fairer to other files"
+        ),
+    )
+    min_free_bytes: int = Field(
+        default=16 * MIB,
+        ge=0,
+        description=(
+            "a run stops, and can be resumed, when the disk of the state directory has "
+            "less than this left"
+        ),
+    )
+    retain_after_days: float = Field(
+        default=30.0,
+        ge=0,
+        description="`retain` takes rotated files that were not written to for so long",
+    )
+    retain_action: Literal["compress", "delete"] = Field(
+        default="compress",
+        description="what `retain` does with them",
+    )
     max_files_per_run: int = Field(
         default=250,
         ge=1,

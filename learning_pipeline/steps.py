@@ -31,6 +31,26 @@ NAMES: Final = (
 )
 """Every step, in the order of a run."""
 
+RETRY_NAMES: Final = (
+    "retry.before",
+    "retry.letters_removed",
+    "retry.counted",
+    "retry.rows_written",
+    "retry.after",
+)
+"""Those of `dead-letters retry`, between claim and sync."""
+
+RETENTION_NAMES: Final = (
+    "retain.before",
+    "retain.written",
+    "retain.recorded",
+    "retain.placed",
+    "retain.aside",
+    "retain.removed",
+    "retain.after",
+)
+"""Every step of retiring a file, in order; two of them only when it is compressed."""
+
 _listener: Callable[[str], None] | None = None
 
 

@@ -8,12 +8,16 @@ import sys
 import click
 
 from learning_pipeline import logs
+from learning_pipeline.cli.backup import backup
 from learning_pipeline.cli.checkpoints import checkpoints
 from learning_pipeline.cli.dead_letters import dead_letters
 from learning_pipeline.cli.demo import demo
 from learning_pipeline.cli.dev import dev
+from learning_pipeline.cli.doctor import doctor
 from learning_pipeline.cli.export import export
 from learning_pipeline.cli.process import process
+from learning_pipeline.cli.rebuild import rebuild
+from learning_pipeline.cli.retain import retain
 from learning_pipeline.cli.status import status
 from learning_pipeline.errors import ConfigurationError, LearningPipelineError
 
@@ -50,6 +54,10 @@ for command in (
     checkpoints,
     dead_letters,
     export,
+    doctor,
+    backup,
+    rebuild,
+    retain,
 ):
     cli.add_command(command)
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
+import msgspec
 
 from learning_pipeline.cli.keys import any_files, one_file, some_files
 from learning_pipeline.cli.output import echo_json, echo_table
 from learning_pipeline.cli.stored import stored_so_far
+from learning_pipeline.cli.targets import TargetType
 from learning_pipeline.errors import ConfigurationError, StoreError
 from learning_pipeline.model import Checkpoint
 from learning_pipeline.settings import Settings, load_settings
-from learning_pipeline.stages.audit import file_position
-from learning_pipeline.store import Rewound, Store
+from learning_pipeline.stages.learnable import unlearnable
+from learning_pipeline.store import (
+    HistoryStep,
+    Rewound,
+    Store,
+    Target,
+    ToOffset,
+    ToStep,
+)
+from learning_pipeline.telemetry import Listings, telemetry_matcher
 
 DEFAULT_STAGE = "interaction_patterns"
 stage_option = click.option(
@@ -57,7 +69,7 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
         )
         return
     echo_table(
-        ["partition", "generation", "offset", "synced", "events", "commit", "at"],
+        ["partition", "generation", "offset", "synced", "events", "step", "at"],
         [
             [
                 each.partition,
@@ -78,11 +90,11 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
 @stage_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
-    """The last commits of every file, or of these: what can be rewound to."""
+    """The last steps of every file, or of these: what can be rewound to."""
     with stored_so_far(load_settings()) as store:
         steps = store.history(stage=stage, keys=files or None)
     if as_json:
-        echo_json(steps)
+        echo_json([_step_as_json(each) for each in steps])
         return
     if not steps:
         click.echo(
@@ -91,7 +103,7 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
         )
         return
     echo_table(
-        ["partition", "generation", "commit", "bytes", "events", "run", "at"],
+        ["partition", "generation", "step", "bytes", "events", "run", "at"],
         [
             [
                 step.partition,
@@ -109,31 +121,93 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
 
 @checkpoints.command()
 @one_file
-@stage_option
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    default=[DEFAULT_STAGE],
+    show_default=True,
+    help="Of which stage; may be given several times.",
+)
+@click.option("--all-stages", is_flag=True, help="Of every stage that has read it.")
 @click.option(
     "--to",
-    "to_offset",
-    type=click.IntRange(min=0),
-    default=0,
+    type=TargetType(),
+    default="0",
     show_default=True,
-    metavar="OFFSET",
-    help="Go to the newest kept commit at or before this byte; 0 is the start.",
+    metavar="OFFSET|TIME|step:N",
+    help=(
+        "Go to the newest kept step at or before this byte (0 is the start); or at or "
+        "before this ISO 8601 date or time, local where it states no zone; or to this "
+        "step of `checkpoints history`."
+    ),
+)
+@click.option(
+    "--generation",
+    type=click.IntRange(min=0),
+    help="The generation that an offset is in. [default: the one being read]",
+)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Also take back what cannot be learned again, because its file is gone.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def rewind(file: str, stage: str, to_offset: int, *, dry_run: bool) -> None:
-    """Take a file back to an earlier checkpoint; the rows behind it go with it.
+def rewind(  # noqa: PLR0913 - one for each option
+    file: str,
+    stages: tuple[str, ...],
+    to: Target,
+    generation: int | None,
+    *,
+    all_stages: bool,
+    accept_loss: bool,
+    dry_run: bool,
+) -> None:
+    """Take a file back to an earlier step; the rows behind it go with it.
 
-    The next run reads from there again and replaces them. A run that is under way
-    on the file is fenced off. A file that is gone or replaced is left alone: its rows
-    could not be learned again.
+    Behind it are the later bytes of its generation, and all later generations. The
+    next run reads them again and replaces the rows. Several stages go together, in
+    one transaction. A run that is under way on the file is fenced off.
+
+    Rows whose telemetry is gone or replaced could not be learned again: then nothing
+    is taken back, unless you give --accept-loss. Those bytes are counted as lost.
     """
+    if generation is not None:
+        if not isinstance(to, ToOffset):
+            message = "--generation goes with an offset only"
+            raise click.UsageError(message)
+        to = ToOffset(to.offset, generation)
     settings = load_settings()
     with stored_so_far(settings) as store:
-        _require_readable(settings, store, stage=stage, partition=file)
-        rewound = store.rewind(
-            stage=stage, partition=file, to_offset=to_offset, dry_run=dry_run
-        )
-    _say(rewound, dry_run=dry_run)
+        if all_stages:
+            found = store.checkpoints(keys=[file], with_kinds=False)
+            stages = tuple(each.stage for each in found) or stages
+        if isinstance(to, ToStep) and len(set(stages)) > 1:
+            message = "each stage numbers its own steps: rewind them one by one"
+            raise click.UsageError(message)
+        rewind_one = partial(store.rewind_all, stages=stages, partition=file, to=to)
+        planned = rewind_one(dry_run=True)
+        lost = _unlearnable(settings, store, planned)
+        if lost and not accept_loss and not dry_run:
+            message = (
+                f"{file} was not rewound, because rows could not be learned again: "
+                f"{'; '.join(lost)}. Bring the files back, rewind less far, or give "
+                "--accept-loss"
+            )
+            raise StoreError(message)
+        if not dry_run:
+            deleted = [
+                each.generation
+                for each in store.tombstones([file])
+                if each.action == "delete"
+            ]
+            planned = rewind_one(known_deleted=deleted if lost else ())
+    for each in planned:
+        _say(each, dry_run=dry_run)
+    for why in lost:
+        click.echo(f"{file}: cannot be learned again: {why}")
+    if not planned:
+        click.echo(f"{file}: no stage has read beyond that")
 
 
 @checkpoints.command()
@@ -164,29 +238,39 @@ def _say(rewound: Rewound, *, dry_run: bool) -> None:
     goes, removed = ("would go", "would be") if dry_run else ("went", "were")
     click.echo(
         f"{rewound.partition}: {rewound.stage} {goes} from offset "
-        f"{rewound.from_offset} to {rewound.to_offset} of generation "
-        f"{rewound.generation}; {rewound.row_count} rows and "
-        f"{rewound.dead_letter_count} dead letters {removed} removed"
+        f"{rewound.from_offset} of generation {rewound.from_generation} to "
+        f"{rewound.to_offset} of generation {rewound.generation}; "
+        f"{rewound.row_count} rows and {rewound.dead_letter_count} dead letters "
+        f"{removed} removed"
     )
+    for span in rewound.taken_back:
+        click.echo(
+            f"  generation {span.generation}: bytes "
+            f"{span.start_offset}-{span.end_offset}"
+        )
 
 
 def _of(files: tuple[str, ...]) -> str:
     return f" for {', '.join(files)}" if files else ""
 
 
-def _require_readable(
-    settings: Settings, store: Store, *, stage: str, partition: str
-) -> None:
-    for checkpoint in store.checkpoints(
-        stage=stage, keys=[partition], with_kinds=False
-    ):
-        problem = file_position(settings.telemetry_dir, checkpoint).problem
-        if problem is not None:
-            message = (
-                f"{partition} cannot be rewound, because its rows could not be learned "
-                f"again: {problem}. `checkpoints clear` forgets them"
-            )
-            raise StoreError(message)
+def _unlearnable(
+    settings: Settings, store: Store, planned: Sequence[Rewound]
+) -> list[str]:
+    if not planned:
+        return []
+    partition = planned[0].partition
+    found = unlearnable(
+        planned,
+        store.partition_states([partition])[partition],
+        store.tombstones([partition]),
+        telemetry_root=settings.telemetry_dir,
+        listings=Listings(settings.telemetry_dir, telemetry_matcher(settings.patterns)),
+        known_keys=store.known_partitions,
+    )
+    return [
+        f"generation {each.generation} of {each.stage}: {each.why}" for each in found
+    ]
 
 
 def _as_json(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -195,8 +279,13 @@ def _as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "generation": checkpoint.generation,
         "offset": checkpoint.offset,
         "synced_offset": checkpoint.synced_offset,
-        "commit": checkpoint.sequence,
+        "step": checkpoint.sequence,
         "counters": checkpoint.counters,
         "run_id": checkpoint.run_id,
         "updated_at": checkpoint.updated_at,
     }
+
+
+def _step_as_json(step: HistoryStep) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(step)
+    return {"step": fields.pop("sequence"), **fields}

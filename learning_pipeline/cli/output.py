@@ -12,12 +12,15 @@ from typing import BinaryIO
 
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 from learning_pipeline.errors import ConfigurationError
 
 STANDARD_OUTPUT = "-"
+MAX_RICH_ROWS = 1_000
+"""More take minutes to be laid out, as tables of 50,000 files would."""
 
 
 def echo_json(value: object) -> None:
@@ -27,14 +30,30 @@ def echo_json(value: object) -> None:
 
 def echo_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print a table; numbers, all but the first column, to the right."""
+    if len(rows) > MAX_RICH_ROWS or not sys.stdout.isatty():
+        _echo_plain_table(columns, rows)
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # A pipe has no width: do not fold what `grep` and `awk` are to read.
-    width = None if sys.stdout.isatty() else 1000
-    Console(width=width, markup=False, highlight=False, soft_wrap=True).print(table)
+    Console(markup=False, highlight=False, soft_wrap=True).print(table)
+
+
+def _echo_plain_table(columns: list[str], rows: list[list[str]]) -> None:
+    # A pipe has no width: nothing is folded that `grep` and `awk` are to read.
+    lines = [columns, *rows]
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    text = "\n".join(
+        "  ".join(
+            cell + padding if index == 0 else padding + cell
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            for padding in (" " * (width - cell_len(cell)),)
+        )
+        for line in lines
+    )
+    click.echo(text)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,29 @@ MAX_BARS = 20
 """Finished bars beyond these are taken off the screen."""
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What became of records, over one or several runs.
+
+    Attributes:
+        event_count: Events processed.
+        row_count: Rows written.
+        dead_letter_count: Dead letters.
+    """
+
+    event_count: int = 0
+    row_count: int = 0
+    dead_letter_count: int = 0
+
+    def plus(self, progress: Progress) -> Tally:
+        """With those of the run that `progress` is about."""
+        return Tally(
+            self.event_count + progress.run_event_count,
+            self.row_count + progress.run_row_count,
+            self.dead_letter_count + progress.run_dead_letter_count,
+        )
+
+
 class ProgressDisplay:
     """Shows each file's progress; call it with every `Progress`.
 
@@ -37,7 +61,9 @@ class ProgressDisplay:
 
     def __init__(self) -> None:
         """Bars if standard error is a terminal."""
-        self._latest: dict[str, Progress] = {}
+        self._ended = Tally()
+        self._under_way: dict[str, Progress] = {}
+        self._earlier: dict[str, Tally] = {}
         self._said_at: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}
         self._bars = (
@@ -73,27 +99,45 @@ class ProgressDisplay:
     @property
     def event_count(self) -> int:
         """Events of these runs."""
-        return sum(each.run_event_count for each in self._latest.values())
+        return self._total().event_count
 
     @property
     def row_count(self) -> int:
         """Rows of these runs."""
-        return sum(each.run_row_count for each in self._latest.values())
+        return self._total().row_count
 
     @property
     def dead_letter_count(self) -> int:
         """Dead letters of these runs."""
-        return sum(each.run_dead_letter_count for each in self._latest.values())
+        return self._total().dead_letter_count
+
+    def _total(self) -> Tally:
+        total = self._ended
+        for progress in self._under_way.values():
+            total = total.plus(progress)
+        return total
 
     def __call__(self, progress: Progress) -> None:
         """Take in a file's progress."""
-        self._latest[progress.partition] = progress
+        partition = progress.partition
+        tally = self._earlier.get(partition, Tally()).plus(progress)
         if self._bars is None:
-            self._say(progress)
+            self._say(progress, tally)
         else:
-            self._draw(self._bars, progress)
+            self._draw(self._bars, progress, tally)
+        if not progress.is_final:
+            self._under_way[partition] = progress
+            return
+        self._ended = self._ended.plus(progress)
+        self._under_way.pop(partition, None)
+        # Of a file that is done nothing is kept: there may be very many.
+        self._earlier.pop(partition, None)
+        if progress.is_complete:
+            self._said_at.pop(partition, None)
+        else:
+            self._earlier[partition] = tally
 
-    def _draw(self, bars: Bars, progress: Progress) -> None:
+    def _draw(self, bars: Bars, progress: Progress, tally: Tally) -> None:
         task = self._tasks.get(progress.partition)
         if task is None:
             while len(self._tasks) >= MAX_BARS:
@@ -104,19 +148,22 @@ class ProgressDisplay:
             )
         bars.update(
             task,
+            # A later run of the file may find it larger.
+            total=max(progress.size_bytes, 1),
             completed=progress.offset if progress.size_bytes else 1,
-            events=progress.run_event_count,
+            events=tally.event_count,
         )
 
-    def _say(self, progress: Progress) -> None:
+    def _say(self, progress: Progress, tally: Tally) -> None:
         now = time.monotonic()
         said_at = self._said_at.setdefault(progress.partition, now)
-        if not progress.is_final and now - said_at < LINE_INTERVAL_SECONDS:
+        is_end = progress.is_final and progress.is_complete
+        if not is_end and now - said_at < LINE_INTERVAL_SECONDS:
             return
         self._said_at[progress.partition] = now
         click.echo(
             f"{progress.partition}: {progress.percent:.0f} % "
             f"({progress.offset} of {progress.size_bytes} bytes), "
-            f"{progress.run_event_count} events, {progress.run_row_count} patterns, "
-            f"{progress.run_dead_letter_count} dead letters"
+            f"{tally.event_count} events, {tally.row_count} patterns, "
+            f"{tally.dead_letter_count} dead letters"
         )

@@ -9,8 +9,10 @@ import click
 
 from learning_pipeline.cli.output import echo_json, echo_table
 from learning_pipeline.cli.stored import stored_so_far
-from learning_pipeline.model import Checkpoint, Counters
+from learning_pipeline.model import Checkpoint, Counters, FileStatus
 from learning_pipeline.settings import load_settings
+from learning_pipeline.stages.lag import PartitionLag, lag_of
+from learning_pipeline.store import PartitionState
 from learning_pipeline.telemetry import Discovery, discover
 
 
@@ -19,13 +21,20 @@ from learning_pipeline.telemetry import Discovery, discover
 def status(*, as_json: bool) -> None:
     """Per file and stage: size, offset, lag, events, rows, dead letters."""
     settings = load_settings()
-    discovery = discover(settings.telemetry_dir, settings.patterns)
     with stored_so_far(settings) as store:
+        discovery = discover(
+            settings.telemetry_dir, settings.patterns, store.known_partitions()
+        )
         checkpoints = store.checkpoints(with_kinds=as_json)
+        # Of a file alone in its partition, the checkpoint says it all.
+        states = store.partition_states(
+            [each.partition for each in discovery.files if _rotated_count(each)]
+        )
+    found = _Found(discovery, checkpoints, states)
     if as_json:
-        echo_json(_document(discovery, checkpoints))
+        echo_json(_document(found))
         return
-    rows = _rows(discovery, checkpoints)
+    rows = _rows(found)
     if rows:
         echo_table(
             [
@@ -38,6 +47,7 @@ def status(*, as_json: bool) -> None:
                 "patterns",
                 "quality",
                 "dead letters",
+                "rotated",
                 "lost bytes",
             ],
             rows,
@@ -51,60 +61,97 @@ def status(*, as_json: bool) -> None:
         click.echo(f"left out: {problem.path}: {problem.detail}", err=True)
 
 
-def _rows(discovery: Discovery, checkpoints: list[Checkpoint]) -> list[list[str]]:
-    sizes = {file.partition: file.size_bytes for file in discovery.files}
+class _Found:
+    """What is on disk, and what is stored of it."""
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        checkpoints: list[Checkpoint],
+        states: Mapping[str, PartitionState],
+    ) -> None:
+        self.problems = discovery.problems
+        self.checkpoints = checkpoints
+        self.files = {file.partition: file for file in discovery.files}
+        self._states = states
+
+    def lag(self, partition: str, checkpoint: Checkpoint | None) -> PartitionLag | None:
+        """What a stage has not read; None when no file is there."""
+        file = self.files.get(partition)
+        if file is None:
+            return None
+        state = self._states.get(partition)
+        if checkpoint is None:
+            return lag_of(file, state or PartitionState())
+        if state is None:
+            state = PartitionState(checkpoints={checkpoint.stage: checkpoint})
+        return lag_of(file, state, checkpoint.stage)
+
+
+def _rotated_count(file: FileStatus) -> int:
+    return sum(not physical.is_active for physical in file.files)
+
+
+def _rows(found: _Found) -> list[list[str]]:
     rows = []
-    for partition, stage, checkpoint in _pairs(sizes, checkpoints):
-        size_bytes = sizes.get(partition)
+    for partition, stage, checkpoint in _pairs(found.files, found.checkpoints):
+        file = found.files.get(partition)
+        lag = found.lag(partition, checkpoint)
         offset = checkpoint.offset if checkpoint else 0
         counters = checkpoint.counters if checkpoint else Counters()
         rows.append(
             [
                 partition,
                 stage,
-                "gone" if size_bytes is None else str(size_bytes),
+                "gone" if file is None else str(file.size_bytes),
                 str(offset),
-                "" if size_bytes is None else str(max(size_bytes - offset, 0)),
+                "" if lag is None else _at_least(lag.lag_bytes, lag.is_at_least),
                 str(counters.event_count),
                 str(counters.row_count),
                 str(counters.quality_count),
                 str(counters.dead_letter_count),
-                str(counters.lost_bytes),
+                "" if file is None else str(_rotated_count(file)),
+                _at_least(counters.lost_bytes, counters.lost_bytes > 0),
             ]
         )
     return rows
 
 
+def _at_least(count: int, may_be_more: bool) -> str:  # noqa: FBT001 - a private pair
+    return f"≥ {count}" if may_be_more else str(count)
+
+
 def _pairs(
-    sizes: Mapping[str, int], checkpoints: list[Checkpoint]
+    files: Mapping[str, FileStatus], checkpoints: list[Checkpoint]
 ) -> list[tuple[str, str, Checkpoint | None]]:
     pairs: list[tuple[str, str, Checkpoint | None]] = [
         (each.partition, each.stage, each) for each in checkpoints
     ]
     seen = {each.partition for each in checkpoints}
-    pairs += [(partition, "", None) for partition in sizes if partition not in seen]
+    pairs += [(partition, "", None) for partition in files if partition not in seen]
     return sorted(pairs, key=lambda pair: pair[:2])
 
 
-def _document(discovery: Discovery, checkpoints: list[Checkpoint]) -> dict[str, Any]:
-    sizes = {file.partition: file.size_bytes for file in discovery.files}
-    files: dict[str, dict[str, Any]] = {
-        partition: {
+def _document(found: _Found) -> dict[str, Any]:
+    partitions = {*found.files, *(each.partition for each in found.checkpoints)}
+    files: dict[str, dict[str, Any]] = {}
+    for partition in sorted(partitions):
+        file = found.files.get(partition)
+        unread = found.lag(partition, None)
+        files[partition] = {
             "partition": partition,
-            "size_bytes": sizes.get(partition),
+            "size_bytes": None if file is None else file.size_bytes,
+            "rotated_files": 0 if file is None else _rotated_count(file),
+            "lag_bytes": None if unread is None else unread.lag_bytes,
             "stages": {},
         }
-        for partition in sorted({*sizes, *(each.partition for each in checkpoints)})
-    }
-    for each in checkpoints:
-        size_bytes = sizes.get(each.partition)
+    for each in found.checkpoints:
+        lag = found.lag(each.partition, each)
         counters = each.counters
         files[each.partition]["stages"][each.stage] = {
             "generation": each.generation,
             "offset": each.offset,
-            "lag_bytes": None
-            if size_bytes is None
-            else max(size_bytes - each.offset, 0),
+            "lag_bytes": None if lag is None else lag.lag_bytes,
             "event_count": counters.event_count,
             "pattern_count": counters.row_count,
             "quality_count": counters.quality_count,
@@ -116,10 +163,16 @@ def _document(discovery: Discovery, checkpoints: list[Checkpoint]) -> dict[str, 
             "redactions_by_kind": counters.redactions_by_kind,
             "updated_at": each.updated_at,
         }
+    for document in files.values():
+        if document["stages"]:
+            document["lag_bytes"] = max(
+                (stage["lag_bytes"] for stage in document["stages"].values()),
+                key=lambda lag_bytes: lag_bytes or 0,
+            )
     return {
         "files": list(files.values()),
         "problems": [
             {"path": each.path, "reason": each.reason, "detail": each.detail}
-            for each in discovery.problems
+            for each in found.problems
         ],
     }

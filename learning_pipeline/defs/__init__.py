@@ -17,6 +17,7 @@ from learning_pipeline.defs.io_manager import checkpoint_io_manager
 from learning_pipeline.defs.jobs import learn
 from learning_pipeline.defs.partitions import telemetry_files
 from learning_pipeline.defs.reporting import ProgressListener
+from learning_pipeline.defs.retention import retain, retain_daily
 from learning_pipeline.defs.schedules import learn_hourly
 from learning_pipeline.defs.sensors import build_sensor
 from learning_pipeline.settings import load_settings
@@ -42,8 +43,8 @@ def build_definitions(
     return dg.Definitions(
         assets=[telemetry_file, interaction_patterns],
         asset_checks=[checkpoint_checks],
-        jobs=[learn],
-        schedules=[learn_hourly],
+        jobs=[learn, retain],
+        schedules=[learn_hourly, retain_daily],
         sensors=[build_sensor(settings)],
         resources={IO_MANAGER_KEY: checkpoint_io_manager(listeners)},
         executor=executor,

@@ -50,8 +50,13 @@ def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
     the byte where the last commit stood. Materialise a partition as often as you
     like: nothing is lost, nothing is there twice.
     """
+    settings = load_settings()
     extraction = TransformSpec(
         "learning_pipeline.extraction:build_extractor",
-        {"dead_letter_raw_bytes": load_settings().dead_letter_raw_bytes},
+        {
+            "dead_letter_raw_bytes": settings.dead_letter_raw_bytes,
+            "extractor_timeout_seconds": settings.extractor_timeout_seconds,
+            "extractor_memory_bytes": settings.extractor_memory_bytes,
+        },
     )
     return telemetry_file.batches(extraction, into=patterns)

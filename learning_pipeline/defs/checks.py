@@ -10,6 +10,7 @@ from learning_pipeline.model import Checkpoint
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages.audit import FilePosition, file_position, range_problems
 from learning_pipeline.store import HistoryStep, Store
+from learning_pipeline.telemetry import Listings, telemetry_matcher
 
 MAX_SHOWN = 10
 MAX_FILES_CHECKED = 2000
@@ -18,6 +19,7 @@ _DESCRIPTIONS = {
     "lag": "The unread rest of each file is at most MAX_LAG_BYTES.",
     "dead_letter_share": "At most MAX_DEAD_LETTER_SHARE of the records were rejected.",
     "offset_inside_file": "Each checkpoint lies in its file, on the bytes it read.",
+    "lost_bytes": "No file went away before it was read to its end.",
     "committed_ranges_contiguous": "Committed ranges neither overlap nor leave a gap.",
 }
 
@@ -49,18 +51,29 @@ def checkpoint_checks(
     with Store(settings.resolved_store_url) as store:
         checkpoints = store.checkpoints(stage=stage, keys=keys, with_kinds=False)
         steps = store.history(stage=stage, keys=keys)
-    yield from evaluate(settings, checkpoints, steps)
+        positions = _positions(settings, store, checkpoints)
+    yield from evaluate(settings, checkpoints, positions, steps)
+
+
+def _positions(
+    settings: Settings, store: Store, checkpoints: Sequence[Checkpoint]
+) -> list[FilePosition]:
+    listings = Listings(settings.telemetry_dir, telemetry_matcher(settings.patterns))
+    return [
+        file_position(
+            settings.telemetry_dir, listings, store.known_partitions, checkpoint
+        )
+        for checkpoint in checkpoints
+    ]
 
 
 def evaluate(
     settings: Settings,
     checkpoints: Sequence[Checkpoint],
+    positions: Sequence[FilePosition],
     steps: Sequence[HistoryStep],
 ) -> Iterator[dg.AssetCheckResult]:
-    """The four results, over the given checkpoints and their history."""
-    positions = [
-        file_position(settings.telemetry_dir, checkpoint) for checkpoint in checkpoints
-    ]
+    """The results, over the given checkpoints, where they stand, and their history."""
     yield _lag(settings, positions)
     yield _dead_letter_share(settings, checkpoints)
     yield _result(
@@ -68,9 +81,23 @@ def evaluate(
         [
             f"{position.partition}: {position.problem}"
             for position in positions
-            if position.problem is not None
+            if position.problem is not None and not position.is_settled
         ],
         {"file_count": len(positions)},
+    )
+    yield _result(
+        "lost_bytes",
+        [
+            f"{checkpoint.partition}: at least {checkpoint.counters.lost_bytes} bytes "
+            "were never read; their file is gone"
+            for checkpoint in checkpoints
+            if checkpoint.counters.lost_bytes > 0
+        ],
+        {
+            "lost_bytes_at_least": sum(
+                checkpoint.counters.lost_bytes for checkpoint in checkpoints
+            )
+        },
     )
     yield _result(
         "committed_ranges_contiguous",

@@ -8,6 +8,7 @@ resume from the stored offsets, with no code of their own.
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,7 @@ from learning_pipeline.stages import (
 )
 from learning_pipeline.stages.audit import file_position
 from learning_pipeline.store import Claim, StageSession, Store
+from learning_pipeline.store.disk_space import free_space_guard
 from learning_pipeline.telemetry import ReadLimits
 
 FEW_FILES = 20
@@ -198,7 +200,12 @@ class CheckpointIOManager(dg.IOManager):
         for checkpoint in store.checkpoints(
             stage=stage, keys=[partition], with_kinds=False
         ):
-            position = file_position(self._settings.telemetry_dir, checkpoint)
+            position = file_position(
+                self._settings.telemetry_dir,
+                self._reading.listings,
+                store.known_partitions,
+                checkpoint,
+            )
             if position.problem is not None:
                 log.warning(
                     "replay_left_out", partition=partition, problem=position.problem
@@ -238,7 +245,7 @@ class CheckpointIOManager(dg.IOManager):
                         session,
                         partition=partition,
                         transform=output.transform,
-                        reading=self._reading(),
+                        reading=self._reading,
                         on_commit=on_commit,
                         log=log,
                     )
@@ -278,6 +285,7 @@ class CheckpointIOManager(dg.IOManager):
             run_dead_letter_count=progress.run_dead_letter_count,
         )
 
+    @cached_property
     def _reading(self) -> Reading:
         settings = self._settings
         return Reading(
@@ -288,6 +296,9 @@ class CheckpointIOManager(dg.IOManager):
                 max_record_bytes=settings.max_record_bytes,
             ),
             read_ahead_bytes=settings.read_ahead_bytes,
+            patterns=settings.patterns,
+            max_bytes=settings.max_bytes_per_run,
+            require_free_space=free_space_guard(settings),
         )
 
     def _conclude(

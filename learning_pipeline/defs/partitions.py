@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -26,13 +26,15 @@ def add_keys(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
         )
 
 
-def share_runs(
+def share_runs(  # noqa: PLR0913 - keyword-only beyond what is shared
     wanted: Iterable[str],
     known: Sequence[str],
     *,
     max_files: int,
     max_gap: int = 0,
     avoid: frozenset[str] = frozenset(),
+    lags: Mapping[str, int] | None = None,
+    max_bytes: int = 0,
 ) -> list[list[str]]:
     """Group keys into the ranges that runs can share.
 
@@ -46,6 +48,10 @@ def share_runs(
         max_files: Most keys of one group.
         max_gap: Most unwanted keys in a row that may be covered too.
         avoid: Keys that no group may cover unless wanted.
+        lags: Bytes to read of wanted keys. With them, a group has at most `max_bytes`
+            to read, so a file with more than that has a run of its own, for which no
+            other file waits; and the groups come most lag of a file first.
+        max_bytes: Most bytes that a run reads of a file.
 
     Returns:
         Groups of neighbouring keys, each beginning and ending with a wanted one.
@@ -54,6 +60,7 @@ def share_runs(
     groups: list[list[str]] = []
     group: list[str] = []
     gap: list[str] = []
+    group_bytes = 0
     for key in known:
         if key not in chosen:
             gap.append(key)
@@ -61,12 +68,26 @@ def share_runs(
                 groups += [group] if group else []
                 group, gap = [], []
             continue
-        if group and len(group) + len(gap) + 1 > max_files:
+        # At least 1: nothing shares a run with a file that fills it.
+        key_bytes = min(max(lags.get(key, 0), 1), max_bytes) if lags is not None else 0
+        full = len(group) + len(gap) + 1 > max_files
+        if group and (
+            full or (lags is not None and group_bytes + key_bytes > max_bytes)
+        ):
             groups.append(group)
             group = []
-        group = [*group, *gap, key] if group else [key]
+        if group:
+            group += [*gap, key]
+            group_bytes += key_bytes
+        else:
+            group = [key]
+            group_bytes = key_bytes
         gap = []
-    return [*groups, group] if group else groups
+    if group:
+        groups.append(group)
+    if lags is not None:
+        groups.sort(key=lambda group: -max(lags.get(key, 0) for key in group))
+    return groups
 
 
 def range_tags(group: Sequence[str]) -> dict[str, str]:

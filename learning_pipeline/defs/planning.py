@@ -1,14 +1,16 @@
 """Which files need a run: for the sensor, the schedule and `process`.
 
 What a file needs is read off its checkpoint, never off what was asked before: a
-file needs a run when its size or age is not what the last complete pass saw. So a
-run that failed, or was killed, or never started, is asked for again.
+file needs a run when it is not as the last complete pass saw it. So a run that
+failed, or was killed, or never started, or stopped before the file's end, is asked
+for again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 
 import dagster as dg
 import msgspec
@@ -31,47 +33,92 @@ _WILL_RETRY_TAG = "dagster/will_retry"
 _RETRIED_BY_TAG = "dagster/auto_retry_run_id"
 
 
+MAX_ASKS = 2_000
+"""Asks that are remembered; Dagster stores the cursor again with each tick."""
+
+
 class Ask(msgspec.Struct, frozen=True, array_like=True):
     """A run that was asked for and has not read its file to the end yet.
 
     Attributes:
-        offset: Where the stage stood when it was asked for.
-        size_bytes: The file's size then.
-        mtime_ns: The file's modification time then.
+        generation: Where the stage stood when it was asked for,
+        offset: and at which byte.
+        signature: Of the file's state then.
         count: How often in a row it was asked for without progress.
         asked_at: When, seconds since 1970.
     """
 
+    generation: int
     offset: int
-    size_bytes: int
-    mtime_ns: int
+    signature: str
     count: int
-    asked_at: float
+    asked_at: int
+
+
+class UnreadFile(msgspec.Struct, frozen=True):
+    """A file that changed since the last complete pass over it.
+
+    Attributes:
+        file: As it was found.
+        checkpoint: Where the stage stands in it, if it ever read of it.
+    """
+
+    file: FileStatus
+    checkpoint: Checkpoint | None
+
+    @property
+    def partition(self) -> str:
+        """Its partition key."""
+        return self.file.partition
+
+    @property
+    def lag_bytes(self) -> int:
+        """About how much there is to read; how much exactly, opening it shows.
+
+        What is behind a rotation counts as large as it stands there, or as large as
+        it was when it was last read.
+        """
+        file, checkpoint = self.file, self.checkpoint
+        if checkpoint is None:
+            return max(file.size_bytes, file.total_bytes)
+        if checkpoint.offset <= file.size_bytes:
+            return file.size_bytes - checkpoint.offset
+        return file.size_bytes + max(checkpoint.size_bytes - checkpoint.offset, 0)
 
 
 def files_with_unread(
     files: Sequence[FileStatus], checkpoints: Sequence[Checkpoint]
-) -> list[FileStatus]:
-    """The files that changed since the last complete pass over them.
+) -> list[UnreadFile]:
+    """The files that changed since the last complete pass over them, most lag first.
 
-    A torn tail alone does not count: the last pass saw the file at that size.
+    A torn tail alone does not count: the last pass saw the file like that.
     """
     by_key = {checkpoint.partition: checkpoint for checkpoint in checkpoints}
     unread = []
     for file in files:
-        checkpoint = by_key.get(file.partition)
-        if checkpoint is None:
-            if file.size_bytes > 0:
-                unread.append(file)
-        elif (checkpoint.seen_size_bytes, checkpoint.seen_mtime_ns) != (
-            file.size_bytes,
-            file.mtime_ns,
+        found = UnreadFile(file, by_key.get(file.partition))
+        if (
+            found.lag_bytes > 0
+            if found.checkpoint is None
+            else found.checkpoint.seen_signature != file.signature
         ):
-            unread.append(file)
-    return unread
+            unread.append(found)
+    return sorted(unread, key=lambda found: (-found.lag_bytes, found.partition))
 
 
-def keys_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
+class UnderWay(msgspec.Struct, frozen=True):
+    """The live runs, and those about to start.
+
+    Attributes:
+        keys: The partition keys that they cover.
+        run_count: How many they are.
+    """
+
+    keys: frozenset[str] = frozenset()
+    run_count: int = 0
+
+
+def runs_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     instance: dg.DagsterInstance,
     store: Store,
     known: Sequence[str],
@@ -79,8 +126,8 @@ def keys_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     stage: str,
     lease_seconds: int,
     now: datetime,
-) -> frozenset[str]:
-    """The partition keys that a live run covers, or one that is about to start.
+) -> UnderWay:
+    """The runs of the stage that live, or are about to start.
 
     Dagster's word alone does not do: when a whole process tree is killed its runs
     stay "started" for ever. A started run counts while it is young, or while its
@@ -92,15 +139,17 @@ def keys_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     just_failed = instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - lease)
     )
+    nodes_of = lru_cache(partial(_nodes_of_job, instance))
     records = [
         record
         for record in (*unfinished, *just_failed)
-        if _covers(instance, record.dagster_run, asset_key)
+        if _covers(record.dagster_run, asset_key, nodes_of)
     ]
     commits = store.last_commit_by_run(
         [record.dagster_run.run_id for record in records]
     )
     keys: set[str] = set()
+    run_count = 0
     for record in records:
         run = record.dagster_run
         moved = commits.get(run.run_id)
@@ -119,52 +168,85 @@ def keys_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
             live = young or run.status is dg.DagsterRunStatus.QUEUED
         if live:
             keys.update(keys_of_run(run, known))
-    return frozenset(keys)
+            run_count += 1
+    return UnderWay(frozenset(keys), run_count)
 
 
 def choose(
-    unread: Sequence[FileStatus],
-    checkpoints: Sequence[Checkpoint],
+    unread: Sequence[UnreadFile],
     asks: Mapping[str, Ask],
     *,
     busy: frozenset[str],
     now: float,
-) -> tuple[list[str], dict[str, Ask]]:
-    """Which files to ask a run for now, and what to remember of it.
+) -> list[UnreadFile]:
+    """Which files a run may be asked for now, in the order of `unread`.
 
-    A file that changed since it was asked for is asked for at once; one that did
-    not, whose run must have failed, after a pause that doubles each time.
+    A file that changed since it was asked for, or of which something was read, is
+    asked for at once; one that did not, whose run must have failed, after a pause
+    that doubles each time.
+    """
+    return [
+        found
+        for found in unread
+        if found.partition not in busy
+        and not _pauses(found, asks.get(found.partition), now)
+    ]
+
+
+def remember(
+    unread: Sequence[UnreadFile],
+    asked: Iterable[UnreadFile],
+    asks: Mapping[str, Ask],
+    *,
+    now: float,
+) -> dict[str, Ask]:
+    """What to remember at the next look: what is asked for now, and earlier.
+
+    Args:
+        unread: All files with unread records; of others nothing is remembered.
+        asked: Those that runs are asked for now.
+        asks: What was remembered so far.
+        now: Seconds since 1970.
 
     Returns:
-        The keys, in order; and the asks to remember, of unread files only.
+        At most `MAX_ASKS`, the latest. What is forgotten is asked for again without
+        a pause, in its turn.
     """
-    offsets = {checkpoint.partition: checkpoint.offset for checkpoint in checkpoints}
-    chosen: list[str] = []
-    remembered: dict[str, Ask] = {}
-    for file in unread:
-        key = file.partition
-        offset = offsets.get(key, 0)
-        ask = asks.get(key)
-        if ask is not None:
-            remembered[key] = ask
-        if key in busy:
-            continue
-        same = ask is not None and (ask.offset, ask.size_bytes, ask.mtime_ns) == (
-            offset,
-            file.size_bytes,
-            file.mtime_ns,
+    remembered = {
+        found.partition: asks[found.partition]
+        for found in unread
+        if found.partition in asks
+    }
+    for found in asked:
+        before = asks.get(found.partition)
+        count = before.count + 1 if before and _stood_still(found, before) else 1
+        remembered[found.partition] = Ask(
+            *_position(found), found.file.signature, count, int(now)
         )
-        if same and ask is not None and now < ask.asked_at + _pause_seconds(ask.count):
-            continue
-        chosen.append(key)
-        remembered[key] = Ask(
-            offset,
-            file.size_bytes,
-            file.mtime_ns,
-            ask.count + 1 if same and ask is not None else 1,
-            now,
-        )
-    return chosen, remembered
+    if len(remembered) <= MAX_ASKS:
+        return remembered
+    latest = sorted(remembered.items(), key=lambda item: item[1].asked_at)
+    return dict(latest[-MAX_ASKS:])
+
+
+def _pauses(found: UnreadFile, ask: Ask | None, now: float) -> bool:
+    return (
+        ask is not None
+        and _stood_still(found, ask)
+        and now < ask.asked_at + _pause_seconds(ask.count)
+    )
+
+
+def _stood_still(found: UnreadFile, ask: Ask) -> bool:
+    return (ask.generation, ask.offset, ask.signature) == (
+        *_position(found),
+        found.file.signature,
+    )
+
+
+def _position(found: UnreadFile) -> tuple[int, int]:
+    checkpoint = found.checkpoint
+    return (checkpoint.generation, checkpoint.offset) if checkpoint else (0, 0)
 
 
 def _pause_seconds(count: int) -> float:
@@ -172,17 +254,20 @@ def _pause_seconds(count: int) -> float:
 
 
 def _covers(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, asset_key: dg.AssetKey
+    run: dg.DagsterRun,
+    asset_key: dg.AssetKey,
+    nodes_of: Callable[[str], frozenset[str]],
 ) -> bool:
     if run.asset_selection is not None:
         return asset_key in run.asset_selection
     if run.job_snapshot_id is None:
         return True
     # Runs of a whole job name no assets; the ops of its snapshot do.
-    return (
-        asset_key.to_python_identifier()
-        in instance.get_job_snapshot(run.job_snapshot_id).node_names
-    )
+    return asset_key.to_python_identifier() in nodes_of(run.job_snapshot_id)
+
+
+def _nodes_of_job(instance: dg.DagsterInstance, snapshot_id: str) -> frozenset[str]:
+    return frozenset(instance.get_job_snapshot(snapshot_id).node_names)
 
 
 def _awaits_retry(run: dg.DagsterRun) -> bool:

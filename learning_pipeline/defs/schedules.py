@@ -6,7 +6,13 @@ import dagster as dg
 
 from learning_pipeline.defs.jobs import learn
 from learning_pipeline.defs.sensors import plan_runs, run_requests
+from learning_pipeline.errors import StateDiskFullError
 from learning_pipeline.settings import load_settings
+from learning_pipeline.store import free_space_guard
+
+MAX_RUNS_AN_HOUR = 500
+MAX_FILES_AN_HOUR = 100_000
+"""More than the sensor's: the next look is an hour away."""
 
 
 @dg.schedule(
@@ -22,7 +28,19 @@ def learn_hourly(
     context: dg.ScheduleEvaluationContext,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Ask for what is unread and has no run under way."""
-    plan = plan_runs(context.instance, load_settings(), {}, now=datetime.now(UTC))
+    settings = load_settings()
+    try:
+        free_space_guard(settings)()
+    except StateDiskFullError as error:
+        return dg.SkipReason(f"no runs are asked for: {error}")
+    plan = plan_runs(
+        context.instance,
+        settings,
+        {},
+        now=datetime.now(UTC),
+        max_runs=MAX_RUNS_AN_HOUR,
+        max_files=MAX_FILES_AN_HOUR,
+    )
     if not plan.groups:
         return dg.SkipReason("no file has unread records without a run under way")
     return run_requests(plan)

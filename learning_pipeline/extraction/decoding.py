@@ -220,6 +220,8 @@ def dead_letter(
     reason: str,
     detail: str,
     dead_letter_raw_bytes: int = DEAD_LETTER_RAW_BYTES,
+    *,
+    kind: str | None = None,
 ) -> DeadLetter:
     """Make a dead letter of a record: redacted, then cut.
 
@@ -228,9 +230,10 @@ def dead_letter(
         reason: A stable code in snake_case.
         detail: What was wrong, for people, without the text itself.
         dead_letter_raw_bytes: How much of the record is kept.
+        kind: Under what it was counted, where it was counted as an event.
     """
     letter = DeadLetter(
-        record.start_offset, record.end_offset, reason, detail, record.raw
+        record.start_offset, record.end_offset, reason, detail, record.raw, kind
     )
     return redacted_letter(letter, dead_letter_raw_bytes, {})
 
@@ -250,5 +253,10 @@ def redacted_letter(
     for kind, count in found.items():
         counts[kind] = counts.get(kind, 0) + count
     return DeadLetter(
-        letter.start_offset, letter.end_offset, letter.reason, detail, raw
+        letter.start_offset,
+        letter.end_offset,
+        letter.reason,
+        detail,
+        raw,
+        letter.kind,
     )

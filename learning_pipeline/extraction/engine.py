@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-import msgspec
+from collections.abc import Iterable, Mapping, Sequence
 
 from learning_pipeline.extraction.contexts import compact_json
 from learning_pipeline.extraction.custom import (
-    draft_context,
-    draft_metrics,
-    run_extractor,
+    CustomEvent,
+    CustomExtractors,
+    LocalExtractors,
 )
 from learning_pipeline.extraction.decoding import (
     DEAD_LETTER_RAW_BYTES,
@@ -19,7 +17,6 @@ from learning_pipeline.extraction.decoding import (
     WRONG_FIELD_TYPE,
     Rejection,
     decode_envelope,
-    decode_object,
     default_redactor,
     explain,
     is_too_deep,
@@ -28,13 +25,13 @@ from learning_pipeline.extraction.decoding import (
 )
 from learning_pipeline.extraction.drafts import Family
 from learning_pipeline.extraction.families import FAMILIES
-from learning_pipeline.extraction.kinds import label_and_redactions
-from learning_pipeline.extraction.patterns import Finisher
-from learning_pipeline.extraction.registry import (
-    Extractor,
-    check_kinds,
-    type_name,
+from learning_pipeline.extraction.kinds import (
+    NO_KIND,
+    kind_label,
+    label_and_redactions,
 )
+from learning_pipeline.extraction.patterns import Finisher
+from learning_pipeline.extraction.registry import Extractor, check_kinds
 from learning_pipeline.extraction.timestamps import canonical_timestamp
 from learning_pipeline.model import (
     BatchOutput,
@@ -60,26 +57,34 @@ class PatternExtractor:
         self,
         extractors: Iterable[Extractor] | None = None,
         dead_letter_raw_bytes: int = DEAD_LETTER_RAW_BYTES,
+        *,
+        isolated: CustomExtractors | None = None,
     ) -> None:
         """Prepare the extraction.
 
         Args:
-            extractors: Users' extractors beside the built-in families, such as
-                `load_extractors()` returns; None for none.
+            extractors: Users' extractors beside the built-in families, to run in
+                this process; None for none.
             dead_letter_raw_bytes: How much of a dead letter's record is kept.
+            isolated: Users' extractors that run elsewhere, in place of these.
 
         Raises:
             ExtractorRegistrationError: One is unusable, or two claim a kind.
         """
-        self._custom = check_kinds(tuple(extractors or ()))
+        self._custom = isolated or LocalExtractors(check_kinds(tuple(extractors or ())))
         self._families = {kind: family for family in FAMILIES for kind in family.kinds}
         self._dead_letter_raw_bytes = dead_letter_raw_bytes
         self._finish = Finisher(default_redactor()).finish
 
-    def __call__(  # noqa: C901, PLR0912 - the hot path, one call a record at most
+    def __call__(  # noqa: C901, PLR0912, PLR0915 - the hot path, one call a record at most
         self, batch: RecordBatch
     ) -> BatchOutput:
-        """Return rows `(offset, ordinal, *Pattern)`, dead letters and counts."""
+        """Return rows `(offset, ordinal, *Pattern)`, dead letters and counts.
+
+        Raises:
+            ExtractorRegistrationError: An isolated extractor cannot be used.
+            ExtractorProcessError: Isolated extractors cannot be started.
+        """
         rows: list[Row] = []
         letters: list[DeadLetter] = []
         kind_counts: dict[str | None, int] = {}
@@ -87,6 +92,7 @@ class PatternExtractor:
         ignored_count = 0
         families = self._families
         custom = self._custom
+        custom_records: list[tuple[CustomEvent, Record]] = []
         extract = self._extract
         decode = decode_envelope
         for record in batch.records:
@@ -103,9 +109,11 @@ class PatternExtractor:
                 try:
                     kind = kind_despite(raw, error)
                 except Rejection as rejection:
+                    label = None
                     if rejection.reason == WRONG_FIELD_TYPE:
                         kind_counts[None] = kind_counts.get(None, 0) + 1
-                    letters.append(self._letter(record, rejection, redactions))
+                        label = NO_KIND
+                    letters.append(self._letter(record, rejection, redactions, label))
                     continue
             kind_counts[kind] = kind_counts.get(kind, 0) + 1
             if kind is None:
@@ -115,17 +123,20 @@ class PatternExtractor:
                 if kind in families:
                     extract(families[kind], kind, record, rows, redactions)
                 elif kind in custom:
-                    self._extract_custom(kind, record, rows, redactions)
+                    custom_records.append((CustomEvent(kind, raw), record))
                 else:
                     ignored_count += 1
-            except Rejection as rejection:
-                letters.append(self._letter(record, rejection, redactions))
-            except DECODE_ERRORS as error:
-                letters.append(self._letter(record, explain(raw, error), redactions))
+            except (Rejection, *DECODE_ERRORS) as error:
+                why = error if isinstance(error, Rejection) else explain(raw, error)
+                label = kind_label(kind)
+                letters.append(self._letter(record, why, redactions, label))
+        if custom_records:
+            self._extract_custom(custom_records, rows, letters, redactions)
+            rows.sort(key=_offset_and_ordinal)
         if batch.rejected:
             limit = self._dead_letter_raw_bytes
             letters += (redacted_letter(r, limit, redactions) for r in batch.rejected)
-            letters.sort(key=_start_offset)
+        letters.sort(key=_start_offset)
         return BatchOutput(
             rows,
             letters,
@@ -168,41 +179,36 @@ class PatternExtractor:
             _add(redactions, counts)
 
     def _extract_custom(
-        self, kind: str, record: Record, rows: list[Row], redactions: dict[str, int]
+        self,
+        records: Sequence[tuple[CustomEvent, Record]],
+        rows: list[Row],
+        letters: list[DeadLetter],
+        redactions: dict[str, int],
     ) -> None:
-        extractor = self._custom[kind]
-        event = decode_object(record.raw)
-        # Before the extractor runs: it may change what it is given.
-        timestamp = canonical_timestamp(
-            msgspec.Raw(msgspec.json.encode(event.get("timestamp")))
-        )
-        finished = []
-        for draft in run_extractor(extractor, event):
+        outcomes = self._custom.extract([event for event, _ in records])
+        for (event, record), outcome in zip(records, outcomes, strict=True):
             try:
-                finished.append(
-                    self._finish(
-                        kind,
-                        draft.prompt.strip(),
-                        draft.response.strip(),
-                        draft.iterations,
-                        draft.backend,
-                        draft_context(extractor, draft),
-                        draft_metrics(extractor, draft),
-                        timestamp,
-                    )
-                )
-            except UnicodeEncodeError:
-                raise Rejection(
-                    "extractor_returned_invalid",
-                    f"{type_name(extractor)} returned half a surrogate pair",
-                ) from None
-        # Only now, so that a record gives all its rows or none.
-        for ordinal, (payload, counts) in enumerate(finished):
-            rows.append((record.start_offset, ordinal, *payload))
-            _add(redactions, counts)
+                if isinstance(outcome, Rejection):
+                    raise outcome
+                # All of them first, so that a record gives all its rows or none.
+                finished = [
+                    self._finish(event.kind, *draft, outcome.timestamp)
+                    for draft in outcome.drafts
+                ]
+            except Rejection as rejection:
+                label = kind_label(event.kind)
+                letters.append(self._letter(record, rejection, redactions, label))
+                continue
+            for ordinal, (payload, counts) in enumerate(finished):
+                rows.append((record.start_offset, ordinal, *payload))
+                _add(redactions, counts)
 
     def _letter(
-        self, record: Record, rejection: Rejection, redactions: dict[str, int]
+        self,
+        record: Record,
+        rejection: Rejection,
+        redactions: dict[str, int],
+        kind: str | None,
     ) -> DeadLetter:
         letter = DeadLetter(
             record.start_offset,
@@ -210,6 +216,7 @@ class PatternExtractor:
             rejection.reason,
             rejection.detail,
             record.raw,
+            kind,
         )
         return redacted_letter(letter, self._dead_letter_raw_bytes, redactions)
 
@@ -224,6 +231,10 @@ def _count_by_label(
         _add(redactions, {name: found[name] * count for name in found})
         by_label[label] = by_label.get(label, 0) + count
     return by_label
+
+
+def _offset_and_ordinal(row: Row) -> tuple[int, int]:
+    return row[0], row[1]
 
 
 def _start_offset(letter: DeadLetter) -> int:

@@ -33,6 +33,11 @@ class Extractor(Protocol):
         """Return what the event teaches; None or nothing when it is not taken."""
 
 
+def are_extractors_installed() -> bool:
+    """Whether any package brings extractors; imports none of them."""
+    return bool(entry_points(group=ENTRY_POINT_GROUP))
+
+
 def load_extractors() -> tuple[Extractor, ...]:
     """Return the extractors of all installed packages, ordered by name.
 

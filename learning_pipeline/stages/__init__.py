@@ -1,7 +1,8 @@
 """The stage engine, without Dagster: lazy streams and the drain into commits."""
 
 from learning_pipeline.reading_process import TransformSpec
-from learning_pipeline.stages.drain import PartitionDrain, Reading
+from learning_pipeline.stages.committing import Reading
+from learning_pipeline.stages.drain import PartitionDrain
 from learning_pipeline.stages.stream import (
     EventFunction,
     StageOutput,

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from learning_pipeline.errors import TelemetryError
-from learning_pipeline.model import Checkpoint
+from learning_pipeline.errors import TelemetryError, TelemetryFileMissingError
+from learning_pipeline.model import Checkpoint, PhysicalFile
 from learning_pipeline.store import HistoryStep
-from learning_pipeline.telemetry import Verdict, open_telemetry_file
+from learning_pipeline.telemetry import (
+    KnownKeys,
+    Listings,
+    Verdict,
+    missing,
+    open_telemetry_file,
+)
 
 
 class FilePosition(msgspec.Struct, frozen=True):
@@ -19,14 +25,17 @@ class FilePosition(msgspec.Struct, frozen=True):
     Attributes:
         partition: The partition key.
         offset: Committed byte position.
-        size_bytes: The file's size now; None when it cannot be opened.
-        problem: Why the checkpoint does not fit the file, or None.
+        size_bytes: The active file's size now; None when nothing can be opened.
+        problem: Why the checkpoint fits no file, or None.
+        is_settled: Whether a pass has dealt with the files as they are now, or there
+            are none: what was lost with them is counted, and nothing is to do.
     """
 
     partition: str
     offset: int
     size_bytes: int | None
     problem: str | None
+    is_settled: bool = False
 
     @property
     def lag_bytes(self) -> int:
@@ -34,19 +43,50 @@ class FilePosition(msgspec.Struct, frozen=True):
         return max((self.size_bytes or 0) - self.offset, 0)
 
 
-def file_position(telemetry_root: Path, checkpoint: Checkpoint) -> FilePosition:
-    """Open the file and compare it with the checkpoint."""
+def file_position(
+    telemetry_root: Path,
+    listings: Listings,
+    known_keys: KnownKeys,
+    checkpoint: Checkpoint,
+) -> FilePosition:
+    """Find the file that the checkpoint stands in, active or rotated away.
+
+    Args:
+        telemetry_root: Where the files are.
+        listings: Finds the files of a partition there.
+        known_keys: Asks the store what was read before.
+        checkpoint: Of one stage and partition.
+    """
     partition, offset = checkpoint.partition, checkpoint.offset
     try:
-        with open_telemetry_file(telemetry_root, partition) as file:
-            problem = None
-            if checkpoint.fingerprint is not None:
-                verdict = file.compare(offset, checkpoint.fingerprint)
-                if verdict is not Verdict.SAME:
-                    problem = f"the file was {verdict.name.lower()} since"
-            return FilePosition(partition, offset, file.size_bytes, problem)
+        files = listings.files_of(partition, known_keys)
+        if not files.files:
+            raise missing(partition)
+        newest = files.files[-1]
+        size_bytes = newest.size_bytes if newest.is_active else 0
+        problem = None
+        for physical in reversed(files.files):
+            verdict = _verdict(telemetry_root, physical, checkpoint)
+            if verdict in {Verdict.SAME, None}:
+                return FilePosition(partition, offset, size_bytes, None)
+            problem = problem or f"the file was {verdict.name.lower()} since"
+        is_settled = files.signature == checkpoint.seen_signature
+        return FilePosition(partition, offset, size_bytes, problem, is_settled)
+    except TelemetryFileMissingError as error:
+        return FilePosition(partition, offset, None, str(error), is_settled=True)
     except TelemetryError as error:
         return FilePosition(partition, offset, None, str(error))
+
+
+def _verdict(
+    telemetry_root: Path, physical: PhysicalFile, checkpoint: Checkpoint
+) -> Verdict | None:
+    if checkpoint.fingerprint is None:
+        return None
+    with open_telemetry_file(
+        telemetry_root, physical.key, physical.compression
+    ) as file:
+        return file.compare(checkpoint.offset, checkpoint.fingerprint)
 
 
 def range_problems(
@@ -59,27 +99,22 @@ def range_problems(
         checkpoints: The current ones.
     """
     problems: list[str] = []
-    last: dict[tuple[str, str], HistoryStep] = {}
+    last: dict[tuple[str, str, int], HistoryStep] = {}
     for step in steps:
-        at = (step.stage, step.partition)
+        at = (step.stage, step.partition, step.generation)
         before = last.get(at)
         last[at] = step
         if before is None or step.is_generation_start:
             continue
-        if step.generation != before.generation:
-            problems.append(
-                f"{step.partition}: commit {step.sequence} is of generation "
-                f"{step.generation}, the one before of {before.generation}"
-            )
-        elif step.start_offset != before.end_offset and not _pruned_between(
-            before, step
-        ):
+        if step.start_offset != before.end_offset and not _pruned_between(before, step):
             problems.append(
                 f"{step.partition}: commit {step.sequence} begins at "
                 f"{step.start_offset}, the one before ended at {before.end_offset}"
             )
     for checkpoint in checkpoints:
-        newest = last.get((checkpoint.stage, checkpoint.partition))
+        newest = last.get(
+            (checkpoint.stage, checkpoint.partition, checkpoint.generation)
+        )
         if newest is not None and newest.end_offset != checkpoint.offset:
             problems.append(
                 f"{checkpoint.partition}: the checkpoint stands at "

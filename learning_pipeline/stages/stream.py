@@ -112,7 +112,7 @@ class _PerEvent:
             event_count += 1
             kind = kind_label(event.get("event") or event.get("event_type"))
             kinds[kind] = kinds.get(kind, 0) + 1
-            found = self._apply(record, event, redactions)
+            found = self._apply(record, event, kind, redactions)
             if isinstance(found, DeadLetter):
                 letters.append(found)
             else:
@@ -135,6 +135,7 @@ class _PerEvent:
         self,
         record: Record,
         event: Mapping[str, Any],
+        kind: str,
         redactions: dict[str, int],
     ) -> list[Row] | DeadLetter:
         try:
@@ -144,12 +145,16 @@ class _PerEvent:
                 record,
                 "stage_error",
                 f"the stage's function raised {type(error).__name__}",
+                kind=kind,
             )
         rows = [self._values(row) for row in found]
         texts = [value for row in rows for value in row if isinstance(value, str)]
         if any("\0" in text or not _is_encodable(text) for text in texts):
             return dead_letter(
-                record, "nul_bytes", "a text to be stored holds a NUL or no Unicode"
+                record,
+                "nul_bytes",
+                "a text to be stored holds a NUL or no Unicode",
+                kind=kind,
             )
         return [
             (

@@ -8,7 +8,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
-from learning_pipeline.store import queries, rewinding
+from learning_pipeline.store import (
+    positions,
+    queries,
+    retention,
+    retrying,
+    rewinding,
+)
+from learning_pipeline.store.codec import utc_now
+from learning_pipeline.store.diagnosis import contradictions
+from learning_pipeline.store.disk_space import free_space_guard
 from learning_pipeline.store.engine import (
     SYNC_THIS_TRANSACTION,
     create_engine,
@@ -16,27 +25,44 @@ from learning_pipeline.store.engine import (
 )
 from learning_pipeline.store.failures import explained
 from learning_pipeline.store.opening import prepare
+from learning_pipeline.store.positions import PartitionState
 from learning_pipeline.store.queries import HistoryStep
-from learning_pipeline.store.rewinding import Rewound
+from learning_pipeline.store.read_only import read_only_engine, sqlite_path
+from learning_pipeline.store.retention import Tombstone, why_not_passed
+from learning_pipeline.store.retrying import Retry, StoredLetter
+from learning_pipeline.store.rewind_targets import Target, ToOffset, ToStep, ToTime
+from learning_pipeline.store.rewinding import Rewound, TakenBack
 from learning_pipeline.store.schema import patterns, stage_table
-from learning_pipeline.store.session import Claim, GenerationIdentity, StageSession
+from learning_pipeline.store.session import Claim, StageSession
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     import sqlalchemy as sa
 
-    from learning_pipeline.model import Checkpoint
+    from learning_pipeline.model import Checkpoint, Sighting
 
 __all__ = [
     "Claim",
-    "GenerationIdentity",
     "HistoryStep",
+    "PartitionState",
+    "ReadOnlyStore",
+    "Retry",
     "Rewound",
     "StageSession",
     "Store",
+    "StoredLetter",
+    "TakenBack",
+    "Target",
+    "ToOffset",
+    "ToStep",
+    "ToTime",
+    "Tombstone",
+    "free_space_guard",
     "patterns",
     "stage_table",
+    "utc_now",
+    "why_not_passed",
 ]
 
 
@@ -63,6 +89,11 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
+
+    def contradictions(self) -> list[str]:
+        """What contradicts itself in what is stored; a look at every row's key."""
+        with self._reading() as connection:
+            return list(contradictions(connection))
 
     def close(self) -> None:
         """Close all connections."""
@@ -108,6 +139,11 @@ class Store:
         with self._reading() as connection:
             return queries.select_history(connection, stage=stage, keys=keys)
 
+    def known_partitions(self, keys: Collection[str] | None = None) -> frozenset[str]:
+        """Partition keys that some stage has begun to read, all or of these."""
+        with self._reading() as connection:
+            return queries.known_partitions(connection, keys)
+
     def last_commit_by_run(self, run_ids: Sequence[str]) -> dict[str, str]:
         """When each run last claimed or committed anything, ISO 8601 in UTC."""
         with self._reading() as connection:
@@ -125,6 +161,22 @@ class Store:
         with self._reading() as connection:
             yield from queries.iterate_dead_letters(connection, stage=stage, keys=keys)
 
+    def dead_letters(
+        self, *, stage: str, partition: str, reason: str | None = None
+    ) -> list[StoredLetter]:
+        """Those of a stage and partition, by generation and offset, without records."""
+        with self._reading() as connection:
+            return retrying.select_letters(
+                connection, stage=stage, partition=partition, reason=reason
+            )
+
+    def partitions_with_dead_letters(
+        self, *, stage: str, reason: str | None = None
+    ) -> list[str]:
+        """The partition keys of which a stage has dead letters."""
+        with self._reading() as connection:
+            return retrying.select_partitions(connection, stage=stage, reason=reason)
+
     def rewind(
         self, *, stage: str, partition: str, to_offset: int, dry_run: bool = False
     ) -> Rewound:
@@ -134,8 +186,28 @@ class Store:
                 connection,
                 stage=stage,
                 partition=partition,
-                to_offset=to_offset,
+                to=ToOffset(to_offset),
                 dry_run=dry_run,
+            )
+
+    def rewind_all(
+        self,
+        *,
+        stages: Sequence[str],
+        partition: str,
+        to: Target,
+        dry_run: bool = False,
+        known_deleted: Collection[int] = (),
+    ) -> list[Rewound]:
+        """Rewind stages of a partition in one transaction; see `rewinding`."""
+        with self._writing() as connection:
+            return rewinding.rewind_all(
+                connection,
+                stages=stages,
+                partition=partition,
+                to=to,
+                dry_run=dry_run,
+                known_deleted=known_deleted,
             )
 
     def replay(self, *, stage: str, partition: str, replayed_by: str) -> Rewound | None:
@@ -151,6 +223,38 @@ class Store:
             return rewinding.clear(
                 connection, stage=stage, partition=partition, dry_run=dry_run
             )
+
+    def stages(self) -> list[str]:
+        """The stages that have ever run, by name."""
+        with self._reading() as connection:
+            return positions.select_stages(connection)
+
+    def partition_states(self, keys: Sequence[str]) -> dict[str, PartitionState]:
+        """Where all stages stand in all generations of some partitions."""
+        with self._reading() as connection:
+            return positions.select_states(connection, keys)
+
+    def tombstones(self, keys: Sequence[str]) -> list[Tombstone]:
+        """What `retain` compressed or deleted of some partitions."""
+        with self._reading() as connection:
+            return retention.select_tombstones(connection, keys)
+
+    def record_tombstone(self, tombstone: Tombstone) -> str | None:
+        """Record, durably, that a file goes; or say why not; see `retention`."""
+        with self._writing() as connection:
+            return retention.record(connection, tombstone)
+
+    def take_back_tombstone(
+        self, tombstone: Tombstone, before: Tombstone | None
+    ) -> None:
+        """Record that a file was kept after all; see `retention`."""
+        with self._writing() as connection:
+            retention.take_back(connection, tombstone, before)
+
+    def note_sighting(self, partition: str, sighting: Sighting) -> None:
+        """Remember which generation a file that was just written holds."""
+        with self._writing() as connection:
+            retention.put_sighting(connection, partition, sighting)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -177,3 +281,16 @@ class Store:
             if dialect == "postgresql":
                 connection.exec_driver_sql(SYNC_THIS_TRANSACTION)
             yield connection
+
+
+class ReadOnlyStore(Store):
+    """A database as it is: not created, not migrated, not changed; perhaps damaged.
+
+    Only the methods that read work.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Take the URL; nothing is opened before the first question."""
+        self._url = url
+        path = sqlite_path(url)
+        self._engine = create_engine(url) if path is None else read_only_engine(path)

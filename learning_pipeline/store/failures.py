@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+import msgspec
 import psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -20,8 +21,19 @@ from learning_pipeline.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DAMAGE_SIGNS = ("malformed", "not a database", "unsupported file")
-_DAMAGE = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+_DAMAGE_SIGNS = (
+    "malformed",
+    "not a database",
+    "unsupported file",
+    "could not decode to utf-8",
+)
+_DAMAGE = (
+    psycopg.errors.DataCorrupted,
+    psycopg.errors.IndexCorrupted,
+)
+_GARBLED = (msgspec.DecodeError, UnicodeDecodeError)
+"""Stored JSON that is none any more; a message of SQLite that quotes garbage."""
+
 _UNAVAILABLE = (
     sqlite3.OperationalError,
     psycopg.OperationalError,
@@ -29,7 +41,13 @@ _UNAVAILABLE = (
     psycopg.errors.InsufficientPrivilege,
     PoolTimeoutError,
 )
-_UNWRAPPED = (sqlite3.Error, psycopg.Error, PoolTimeoutError, UnicodeEncodeError)
+_UNWRAPPED = (
+    sqlite3.Error,
+    psycopg.Error,
+    PoolTimeoutError,
+    UnicodeError,
+    msgspec.DecodeError,
+)
 _SHOWN_QUERY_KEYS = frozenset({"host", "port", "service"})
 
 
@@ -60,15 +78,19 @@ def explained(url: str) -> Iterator[None]:
 def _explain(error: BaseException, url: str) -> StoreError:
     shown = shown_url(url)
     cause = _without_password(_primary_text(error), url)
+    if isinstance(error, _GARBLED):
+        # Its own text quotes what is stored.
+        return damaged(shown, f"{type(error).__name__} in what is stored")
     if isinstance(error, _DAMAGE) or (
         isinstance(error, sqlite3.DatabaseError)
-        and any(sign in cause for sign in _DAMAGE_SIGNS)
+        and any(sign in cause.lower() for sign in _DAMAGE_SIGNS)
     ):
         return damaged(shown, cause)
     if isinstance(error, _UNAVAILABLE):
         return StoreUnavailableError(
             f"the state database {shown} cannot be used: {cause}. Nothing of the "
-            "current batch was kept; once the cause is gone, run again and it resumes."
+            "current batch was kept; once the cause is gone, run again and it resumes.",
+            cause=cause,
         )
     return StoreError(f"the state database {shown} refused: {cause}")
 
@@ -76,16 +98,19 @@ def _explain(error: BaseException, url: str) -> StoreError:
 def _primary_text(error: BaseException) -> str:
     # Not Postgres' DETAIL and CONTEXT: they quote values.
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return primary or str(error).strip()
+    # What SQLite cannot decode it quotes, and that is text from telemetry.
+    text = (primary or str(error)).partition(" with text ")[0]
+    return " ".join(text.split()).rstrip(".")
 
 
 def damaged(shown: str, cause: str) -> StateDamagedError:
     """The error for a database that must not be touched."""
     return StateDamagedError(
         f"the state database {shown} is damaged ({cause}) and was not touched. "
-        "Restore it from a copy; or move it and its -wal and -shm files away and run "
-        "`learning-pipeline process`, which learns again from the telemetry that "
-        "still exists."
+        "`learning-pipeline doctor` looks closer; `learning-pipeline rebuild` moves "
+        "it aside, says what can be learned again, and puts a backup in its place "
+        "(`--from-backup FILE`) or an empty one that `learning-pipeline process` "
+        "fills from the telemetry that still exists."
     )
 
 
@@ -112,5 +137,6 @@ def _without_password(text: str, url: str) -> str:
 
 def _harmless(error: BaseException, url: str) -> BaseException | None:
     # A traceback prints the cause's own text, which the driver wrote.
-    leaks = any(password in str(error) for password in _passwords(url))
+    text = str(error)
+    leaks = " with text " in text or any(each in text for each in _passwords(url))
     return None if leaks else error

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from learning_pipeline import logs
+
 MOVE_AFTER_BYTES = 8 * 1024 * 1024
 """Telemetry committed since the last move that makes the next one worth while."""
 
@@ -27,7 +29,8 @@ class LogMover:
 
     What it does is safe at any moment and against any crash: it is SQLite's own
     checkpoint, which never touches what is not committed. If it fails, the log only
-    stays longer; the next one, or the last connection to close, makes up for it.
+    stays longer; the next one, or the last connection to close, makes up for it. The
+    first failure in a row is logged.
     """
 
     def __init__(self, engine: sa.Engine, connection: Any) -> None:
@@ -40,6 +43,7 @@ class LogMover:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._own_autocheckpoint = 0
+        self._is_failing = False
 
     def committed(self, telemetry_bytes: int) -> None:
         """Tell of a commit; to be called outside of a transaction."""
@@ -49,7 +53,7 @@ class LogMover:
         self._unwaited_bytes += telemetry_bytes
         if self._unwaited_bytes >= WAIT_AFTER_BYTES:
             self._unmoved_bytes = self._unwaited_bytes = 0
-            _move(self._cursor)
+            self._move(self._cursor)
         elif self._unmoved_bytes >= MOVE_AFTER_BYTES:
             self._unmoved_bytes = 0
             self._start()
@@ -81,18 +85,29 @@ class LogMover:
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(Exception), self._engine.connect() as connection:
-            cursor = connection.connection.cursor()
-            while True:
-                self._wanted.wait()
-                self._wanted.clear()
-                if self._ended:
-                    return
-                _move(cursor)
+        try:
+            with self._engine.connect() as connection:
+                cursor = connection.connection.cursor()
+                while True:
+                    self._wanted.wait()
+                    self._wanted.clear()
+                    if self._ended:
+                        return
+                    self._move(cursor)
+        except Exception as error:  # noqa: BLE001 - the commits move it from now on
+            self._report(error)
 
+    def _move(self, cursor: Any) -> None:
+        # As SQLite itself does after a commit: an error here is none of the commit's.
+        try:
+            cursor.execute(_MOVE)
+            cursor.fetchall()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._report(error)
+        else:
+            self._is_failing = False
 
-def _move(cursor: Any) -> None:
-    # As SQLite itself does after a commit: an error here is none of the commit's.
-    with contextlib.suppress(Exception):
-        cursor.execute(_MOVE)
-        cursor.fetchall()
+    def _report(self, error: Exception) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            logs.get_logger().warning("write_ahead_log_not_moved", error=str(error))

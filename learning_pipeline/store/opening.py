@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.engine import URL
 
 from learning_pipeline.errors import StateVersionError, StoreUnavailableError
-from learning_pipeline.store import schema
+from learning_pipeline.store import moved_file, schema
 from learning_pipeline.store.engine import create_engine
 from learning_pipeline.store.failures import damaged, explained, foreign, shown_url
+from learning_pipeline.store.integrity import refuse_broken
+from learning_pipeline.store.read_only import read_only_engine, url_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import Engine
 
 _MIGRATION_LOCK = 0x6C705F6D
@@ -56,7 +61,8 @@ def _prepare_sqlite_file(path: Path, url: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            _refuse_cut_off(path, shown)
+            if not moved_file.is_open_here(path):
+                _refuse_cut_off(path, shown)
         else:
             if _is_logged(path):
                 raise damaged(shown, f"{path.name}-wal is there, {path.name} is not")
@@ -70,7 +76,7 @@ def _prepare_sqlite_file(path: Path, url: str) -> None:
         )
         raise StoreUnavailableError(message) from error
     with explained(url):
-        _refuse_before_writing(path)
+        _refuse_before_writing(path, url)
 
 
 def _refuse_cut_off(path: Path, shown: str) -> None:
@@ -99,23 +105,52 @@ def _is_logged(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _refuse_before_writing(path: Path) -> None:
-    """Look at an existing file over a connection that cannot change it."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    engine = sa.create_engine(
-        URL.create("sqlite", database=str(path)),
-        creator=lambda: sqlite3.connect(uri, uri=True, timeout=5),
-        poolclass=sa.NullPool,
-    )
+def examine(path: Path, *, immutable: bool = False, whole: bool = False) -> None:
+    """Look at a SQLite database that is there, over a connection that cannot write.
+
+    Args:
+        path: The database.
+        immutable: See `open_read_only`.
+        whole: Look at all of it, however large.
+
+    Raises:
+        StateDamagedError: It is not a whole state database.
+        StateVersionError: It was written by a newer version.
+        StoreUnavailableError: It cannot be read.
+    """
+    url = url_of(path)
     try:
+        _refuse_cut_off(path, shown_url(url))
+    except OSError as error:
+        message = f"the state database {path} cannot be read: {error.strerror}"
+        raise StoreUnavailableError(message) from error
+    engine = read_only_engine(path, immutable=immutable)
+    with explained(url), engine.connect() as connection:
+        _checked_revision(connection, is_new=False)
+        refuse_broken(connection, whole=whole)
+
+
+def _refuse_before_writing(path: Path, url: str) -> None:
+    """Look at an existing file over a connection that cannot change it."""
+    try:
+        engine = read_only_engine(path)
         with engine.connect() as connection:
             _checked_revision(connection, is_new=False)
+            refuse_broken(connection)
+            return
     except sa.exc.OperationalError as error:
         # A transaction that was cut off has to be rolled back first, which takes a
         # connection that may write; that one is checked again before it migrates.
         name = getattr(error.orig, "sqlite_errorname", "")
         if name not in {"SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY"}:
             raise
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            _checked_revision(connection, is_new=False)
+            refuse_broken(connection)
+    finally:
+        engine.dispose()
 
 
 def _create_sqlite_file(path: Path, url: str) -> None:
@@ -172,11 +207,45 @@ def _migrate(engine: Engine) -> None:
                 sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK))
             )
         if _checked_revision(connection, is_new=True) != head:
-            command.upgrade(alembic_config(connection), "head")
+            _upgrade(connection)
 
 
+def _upgrade(connection: sa.Connection) -> None:
+    # As Alembic's own command, but with the migrations that were read before: it
+    # takes a folder that it cannot list for an empty one, and makes no tables.
+    script = _script()
+
+    def steps(revision: Any, _: MigrationContext) -> Any:
+        return script._upgrade_revs("head", revision)  # noqa: SLF001 - its own does so
+
+    config = alembic_config(connection)
+    with _readable_migrations(), EnvironmentContext(config, script, fn=steps):
+        script.run_env()
+
+
+@cache
 def _script() -> ScriptDirectory:
-    return ScriptDirectory.from_config(alembic_config())
+    """This version's migrations, read once per process: all of them, or an error."""
+    with _readable_migrations():
+        script = ScriptDirectory.from_config(alembic_config())
+        if script.get_current_head() is None:
+            message = "their folder cannot be listed"
+            raise CommandError(message)
+    return script
+
+
+@contextlib.contextmanager
+def _readable_migrations() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, CommandError) as error:
+        cause = (isinstance(error, OSError) and error.strerror) or str(error)
+        message = (
+            "the migrations of the state database, files of learning_pipeline itself, "
+            f"cannot be read: {cause}. Nothing was changed; run again, and if that "
+            "does not help, install learning_pipeline anew."
+        )
+        raise StoreUnavailableError(message) from error
 
 
 def _checked_revision(connection: sa.Connection, *, is_new: bool) -> str | None:
@@ -190,8 +259,10 @@ def _checked_revision(connection: sa.Connection, *, is_new: bool) -> str | None:
     there = set(sa.inspect(connection).get_table_names())
     missing = set(schema.metadata.tables) - there
     options = {"version_table": schema.VERSION_TABLE}
-    revisions = MigrationContext.configure(connection, opts=options).get_current_heads()
-    if not revisions:
+    revisions: tuple[str | None, ...] = MigrationContext.configure(
+        connection, opts=options
+    ).get_current_heads()
+    if not revisions or None in revisions:
         ours = schema.VERSION_TABLE in there or set(schema.metadata.tables) & there
         if ours or (not there and not is_new):
             raise damaged(shown, "its schema version is missing")
@@ -201,8 +272,9 @@ def _checked_revision(connection: sa.Connection, *, is_new: bool) -> str | None:
     script = _script()
     known = {revision.revision for revision in script.walk_revisions()}
     if len(revisions) > 1 or revisions[0] not in known:
+        named = ", ".join(map(str, revisions))
         message = (
-            f"the state database {shown} has schema {', '.join(revisions)}, which this "
+            f"the state database {shown} has schema {named}, which this "
             "version of learning_pipeline does not know: a newer version wrote it. "
             "Upgrade with `pip install --upgrade learning_pipeline`; nothing was "
             "touched."

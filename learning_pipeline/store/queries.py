@@ -13,12 +13,13 @@ from learning_pipeline.store.schema import (
     checkpoints,
     dead_letters,
     event_counts,
+    generations,
     partitions,
     patterns,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from learning_pipeline.model import Checkpoint, Counters
 
@@ -111,6 +112,25 @@ def select_history(
     return sorted(steps, key=lambda step: (step.stage, step.partition, step.sequence))
 
 
+def known_partitions(
+    connection: sa.Connection, keys: Collection[str] | None = None
+) -> frozenset[str]:
+    """Partition keys that some stage has begun to read, all or of these."""
+    found: set[str] = set()
+    # Looked up per key: in a large fleet most calls ask for a few of very many.
+    begun = (
+        sa.select(generations.c.generation)
+        .where(generations.c.partition_id == partitions.c.id)
+        .exists()
+    )
+    for chunk in _chunks(None if keys is None else sorted(keys)):
+        query = sa.select(partitions.c.partition_key).where(begun)
+        if chunk is not None:
+            query = query.where(partitions.c.partition_key.in_(chunk))
+        found.update(connection.execute(query).scalars())
+    return frozenset(found)
+
+
 def last_commit_by_run(
     connection: sa.Connection, run_ids: Sequence[str]
 ) -> dict[str, str]:
@@ -193,6 +213,7 @@ def iterate_dead_letters(
                     "stage": row["stage"],
                     "reason": row["reason"],
                     "detail": row["detail"],
+                    "kind": row["kind"],
                     "raw": bytes(row["raw"]).decode("utf-8", "backslashreplace"),
                     "rejected_at": row["rejected_at"],
                     "run_id": row["run_id"],
@@ -207,7 +228,13 @@ def _by_code_point(
 
 
 def _json(text: str | None) -> object:
-    return None if text is None else msgspec.json.decode(text)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.ValidationError:
+        # A number that no float can hold is exported as it was spelled.
+        return msgspec.Raw(text)
 
 
 def _chunks(keys: Sequence[str] | None) -> Iterator[Sequence[str] | None]:

@@ -64,9 +64,58 @@ generations = sa.Table(
     sa.Column("prefix_digest", sa.LargeBinary, nullable=False),
     sa.Column("began_because", sa.Text, nullable=False),
     sa.Column("began_at", sa.Text, nullable=False),
+    sa.Column("landmarks", sa.LargeBinary),
     sqlite_with_rowid=False,
 )
 """One row per physical file behind a partition, shared by all stages."""
+
+generation_positions = sa.Table(
+    "generation_positions",
+    metadata,
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("partition_id", _identity, primary_key=True, autoincrement=False),
+    sa.Column("generation", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    *_fingerprint_columns(),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("synced_offset", sa.BigInteger, nullable=False),
+    sa.Column("lost_bytes", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where a stage stood in the generations that it has left, or whose file is gone."""
+
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("partition_id", _identity, primary_key=True, autoincrement=False),
+    sa.Column("file_key", sa.Text, primary_key=True),
+    sa.Column("inode", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("noted_at_ns", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("content_bytes", sa.BigInteger, nullable=False),
+    sa.Column("end_digest", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Which generation a physical file was found to be; saves reading it to know again."""
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("partition_id", _identity, primary_key=True, autoincrement=False),
+    sa.Column("generation", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("file_key", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("start_offset", sa.BigInteger, nullable=False),
+    sa.Column("end_offset", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("retired_at", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row per generation whose file `retain` compressed or deleted."""
 
 checkpoints = sa.Table(
     "checkpoints",
@@ -79,8 +128,7 @@ checkpoints = sa.Table(
     sa.Column("counters", sa.Text, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("seen_size_bytes", sa.BigInteger),
-    sa.Column("seen_mtime_ns", sa.BigInteger),
+    sa.Column("seen_signature", sa.Text),
     sa.Column("synced_offset", sa.BigInteger, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("replayed_by", sa.Text),
@@ -133,6 +181,7 @@ dead_letters = sa.Table(
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("rejected_at", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text),
 )
 """One row per record that a stage could not process."""
 

@@ -13,12 +13,27 @@ from learning_pipeline.store.schema import (
     checkpoints,
     dead_letters,
     event_counts,
+    generation_positions,
     generations,
     partitions,
+    sightings,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+
+
+POSITION_COLUMNS = (
+    "offset",
+    "prefix_length_bytes",
+    "prefix_digest",
+    "guard_length_bytes",
+    "guard_digest",
+    "size_bytes",
+    "synced_offset",
+    "lost_bytes",
+)
+"""What is kept of where a stage stood in a generation."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +54,22 @@ class Statements:
     event_counts: str
     add_dead_letter: str
     add_generation: str
-    extend_generation: str
-    latest_generation: str
+    extend_prefix: str
+    extend_landmarks: str
+    is_known: str
+    known_generations: str
+    put_position: str
+    load_position: str
+    drop_position: str
+    put_lost_bytes: str
+    mark_positions_synced: str
+    put_counters: str
+    later_steps: str
+    next_generation_start: str
+    put_step_counters: str
+    put_sighting: str
+    sightings: str
+    drop_sighting: str
 
 
 def insert(table: sa.Table, dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
@@ -72,6 +101,13 @@ def compile_statements(dialect: Dialect) -> Statements:
     )
     claim = insert(checkpoints, dialect)
     count = insert(event_counts, dialect)
+    position = insert(generation_positions, dialect)
+    position_at = sa.and_(
+        generation_positions.c.stage == sa.bindparam("at_stage"),
+        generation_positions.c.partition_id == sa.bindparam("at_partition_id"),
+        generation_positions.c.generation == sa.bindparam("at_generation"),
+    )
+    sighting = insert(sightings, dialect)
     move = (
         "offset",
         "prefix_length_bytes",
@@ -115,14 +151,10 @@ def compile_statements(dialect: Dialect) -> Statements:
             *move,
             "generation",
             "synced_offset",
-            "seen_size_bytes",
-            "seen_mtime_ns",
+            "seen_signature",
         ),
         finish_pass=text(
-            sa.update(checkpoints).where(unmoved),
-            "seen_size_bytes",
-            "seen_mtime_ns",
-            "size_bytes",
+            sa.update(checkpoints).where(unmoved), "seen_signature", "size_bytes"
         ),
         mark_synced=text(
             sa.update(checkpoints).where(
@@ -164,7 +196,7 @@ def compile_statements(dialect: Dialect) -> Statements:
             insert(generations, dialect).on_conflict_do_nothing(),
             *(column.name for column in generations.c),
         ),
-        extend_generation=text(
+        extend_prefix=text(
             sa.update(generations).where(
                 generations.c.partition_id == sa.bindparam("at_partition_id"),
                 generations.c.generation == sa.bindparam("at_generation"),
@@ -173,13 +205,125 @@ def compile_statements(dialect: Dialect) -> Statements:
             "prefix_length_bytes",
             "prefix_digest",
         ),
-        latest_generation=text(
+        extend_landmarks=text(
+            sa.update(generations).where(
+                generations.c.partition_id == sa.bindparam("at_partition_id"),
+                generations.c.generation == sa.bindparam("at_generation"),
+                sa.func.coalesce(
+                    sa.func.length(generations.c.landmarks), sa.literal_column("0")
+                )
+                < sa.bindparam("more_than"),
+            ),
+            "landmarks",
+        ),
+        is_known=text(
+            sa.select(sa.literal_column("1"))
+            .select_from(
+                partitions.join(
+                    generations, generations.c.partition_id == partitions.c.id
+                )
+            )
+            .where(partitions.c.partition_key == sa.bindparam("at_partition_key"))
+        ),
+        known_generations=text(
             sa.select(
                 generations.c.generation,
                 generations.c.prefix_length_bytes,
                 generations.c.prefix_digest,
+                generations.c.landmarks,
+                *(generation_positions.c[name] for name in POSITION_COLUMNS),
+            )
+            .select_from(
+                generations.outerjoin(
+                    generation_positions,
+                    sa.and_(
+                        generation_positions.c.stage == sa.bindparam("at_stage"),
+                        generation_positions.c.partition_id
+                        == generations.c.partition_id,
+                        generation_positions.c.generation == generations.c.generation,
+                    ),
+                )
             )
             .where(generations.c.partition_id == sa.bindparam("at_partition_id"))
-            .order_by(generations.c.generation.desc())
+            .order_by(generations.c.generation)
+        ),
+        put_position=text(
+            position.on_conflict_do_update(
+                index_elements=["stage", "partition_id", "generation"],
+                # Not what was counted as lost: that is its own to change.
+                set_={
+                    name: position.excluded[name]
+                    for name in (*POSITION_COLUMNS, "updated_at")
+                    if name != "lost_bytes"
+                },
+            ),
+            *(column.name for column in generation_positions.c),
+        ),
+        load_position=text(
+            sa.select(
+                *(generation_positions.c[name] for name in POSITION_COLUMNS)
+            ).where(position_at)
+        ),
+        drop_position=text(sa.delete(generation_positions).where(position_at)),
+        put_lost_bytes=text(
+            sa.update(generation_positions).where(position_at), "lost_bytes"
+        ),
+        mark_positions_synced=text(
+            sa.update(generation_positions)
+            .where(
+                generation_positions.c.stage == sa.bindparam("at_stage"),
+                generation_positions.c.partition_id == sa.bindparam("at_partition_id"),
+                generation_positions.c.synced_offset < generation_positions.c.offset,
+            )
+            .values(synced_offset=generation_positions.c.offset)
+        ),
+        put_counters=text(
+            sa.update(checkpoints).where(unmoved), "counters", "size_bytes"
+        ),
+        later_steps=text(
+            sa.select(checkpoint_history.c.sequence, checkpoint_history.c.counters)
+            .where(
+                history_at,
+                checkpoint_history.c.generation > sa.bindparam("at_generation"),
+            )
+            .order_by(checkpoint_history.c.sequence)
+        ),
+        next_generation_start=text(
+            sa.select(checkpoint_history.c.counters)
+            .where(
+                history_at,
+                checkpoint_history.c.generation > sa.bindparam("at_generation"),
+                checkpoint_history.c.is_generation_start,
+            )
+            .order_by(checkpoint_history.c.generation, checkpoint_history.c.sequence)
+        ),
+        put_step_counters=text(
+            sa.update(checkpoint_history).where(
+                history_at,
+                checkpoint_history.c.sequence == sa.bindparam("at_sequence"),
+            ),
+            "counters",
+        ),
+        put_sighting=text(
+            sighting.on_conflict_do_update(
+                index_elements=["partition_id", "file_key"],
+                set_={
+                    column.name: sighting.excluded[column.name]
+                    for column in sightings.c
+                    if not column.primary_key
+                },
+            ),
+            *(column.name for column in sightings.c),
+        ),
+        drop_sighting=text(
+            sa.delete(sightings).where(
+                sightings.c.partition_id == sa.bindparam("at_partition_id"),
+                sightings.c.file_key == sa.bindparam("at_file_key"),
+            )
+        ),
+        sightings=text(
+            sa.select(sightings).where(
+                sightings.c.partition_id == sa.bindparam("at_partition_id")
+            )
         ),
     )

@@ -48,6 +48,7 @@ _REMEDIES = {
     errno.ENFILE: "raise the system's limit of open files",
     errno.EIO: "check the disk and the system's log",
     errno.ESTALE: "the file was replaced on its server; run again",
+    errno.EBADMSG: "restore the file from a copy, or delete it to go on without it",
 }
 
 _PASSING = frozenset(
@@ -120,23 +121,29 @@ def open_regular_file(root: Path, partition: str) -> tuple[int, os.stat_result]:
     """
     with _parent_of(root, partition) as (parent, name):
         # Only a regular file is opened: opening a device can have effects.
-        _require_regular(_status(parent, name), partition)
+        require_regular(stat_entry(parent, name), partition)
         descriptor = _open_no_link(name, _FILE_FLAGS, parent)
         try:
             status = os.fstat(descriptor)
-            _require_regular(status, partition)
+            require_regular(status, partition)
         except BaseException:
             os.close(descriptor)
             raise
     return descriptor, status
 
 
-def stat_regular_file(root: Path, partition: str) -> os.stat_result:
-    """A telemetry file's status; raises what `open_regular_file` raises."""
-    with _parent_of(root, partition) as (parent, name):
-        status = _status(parent, name)
-        _require_regular(status, partition)
-    return status
+def signed_inode(status: os.stat_result) -> int:
+    """An inode's number as databases can hold it, in 63 bits."""
+    return status.st_ino & (2**63 - 1)
+
+
+def missing(partition: str) -> TelemetryFileMissingError:
+    """The error for a partition of which no file is there any more."""
+    return TelemetryFileMissingError(
+        f"{shown(partition)} is not below the telemetry root, nor is a rotated file "
+        "of it; restore it or delete the partition",
+        partition=partition,
+    )
 
 
 def kind_of(mode: int) -> str:
@@ -165,10 +172,11 @@ def _parent_of(root: Path, partition: str) -> Iterator[tuple[int, bytes]]:
             with open_directory(root_descriptor, folders) as parent:
                 yield parent, name
         except OSError as error:
-            raise _refusal(partition, error) from error
+            raise refusal(partition, error) from error
 
 
-def _status(parent: int, name: bytes) -> os.stat_result:
+def stat_entry(parent: int, name: bytes) -> os.stat_result:
+    """The status of an entry of an open directory, itself when it is a link."""
     return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
 
@@ -177,12 +185,18 @@ def _open_no_link(name: bytes, flags: int, parent: int) -> int:
         return os.open(name, flags, dir_fd=parent)
     except NotADirectoryError:
         # Linux says so of a link too, when O_DIRECTORY and O_NOFOLLOW are both set.
-        if stat.S_ISLNK(_status(parent, name).st_mode):
+        if stat.S_ISLNK(stat_entry(parent, name).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
         raise
 
 
-def _require_regular(status: os.stat_result, partition: str) -> None:
+def require_regular(status: os.stat_result, partition: str) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        InvalidPartitionKeyError: It is a symbolic link.
+        TelemetryFileUnreadableError: It is anything else.
+    """
     if stat.S_ISLNK(status.st_mode):
         raise _link_refusal(partition)
     if not stat.S_ISREG(status.st_mode):
@@ -193,7 +207,8 @@ def _require_regular(status: os.stat_result, partition: str) -> None:
         )
 
 
-def _refusal(partition: str, error: OSError) -> TelemetryError:
+def refusal(partition: str, error: OSError) -> TelemetryError:
+    """The error for a file or folder that could not be reached."""
     if error.errno == errno.ELOOP:
         return _link_refusal(partition)
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:

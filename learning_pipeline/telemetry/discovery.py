@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,19 +12,28 @@ import msgspec
 from wcmatch import glob
 
 from learning_pipeline import ENVIRONMENT_PREFIX
-from learning_pipeline.errors import ConfigurationError, InvalidPartitionKeyError
-from learning_pipeline.model import FileStatus
+from learning_pipeline.errors import (
+    ConfigurationError,
+    InvalidPartitionKeyError,
+    TelemetryError,
+)
+from learning_pipeline.model import FileStatus, PhysicalFile
 from learning_pipeline.telemetry.confinement import (
     describe,
     kind_of,
     open_directory,
     open_root,
-    stat_regular_file,
 )
 from learning_pipeline.telemetry.keys import MAX_KEY_CHARS, encode_key, quote_path
+from learning_pipeline.telemetry.physical import (
+    Folder,
+    IsTelemetry,
+    list_files,
+    signature_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 PATTERNS_SETTING = f"{ENVIRONMENT_PREFIX}TELEMETRY_PATTERNS"
@@ -63,7 +71,9 @@ class Discovery(msgspec.Struct, frozen=True):
     problems: Sequence[DiscoveryProblem]
 
 
-def discover(root: Path, patterns: Sequence[str]) -> Discovery:
+def discover(
+    root: Path, patterns: Sequence[str], known: Collection[str] = frozenset()
+) -> Discovery:
     """Look for the telemetry files below the root.
 
     Symbolic links below the root are not followed. A file that cannot be read is
@@ -73,6 +83,8 @@ def discover(root: Path, patterns: Sequence[str]) -> Discovery:
         root: The telemetry root; may itself be a symbolic link.
         patterns: Globs relative to the root, `**` for any number of folders. A
             name that begins with a dot is matched only by a pattern that says so.
+        known: Partition keys that were read before. A file that was rotated away
+            belongs to one of those, also while its active file is not there.
 
     Raises:
         ConfigurationError: The root cannot be opened, or a pattern can match
@@ -80,26 +92,19 @@ def discover(root: Path, patterns: Sequence[str]) -> Discovery:
         TelemetryFileUnreadableError: The root cannot be opened for now.
 
     Guarantees:
-        Every entry that a pattern matches is a file or a problem of the result, or
-        vanished meanwhile. An unreadable folder is a problem too.
+        Every entry that a pattern matches is a file of the result, a rotated file of
+        one, or a problem, or vanished meanwhile. An unreadable folder is a problem too.
     """
-    return _Walk(root, tuple(patterns)).run()
-
-
-def stat_file(root: Path, partition: str) -> FileStatus:
-    """The present size and age of one telemetry file.
-
-    Raises:
-        TelemetryError: As `open_telemetry_file` raises it.
-        ConfigurationError: The telemetry root cannot be opened.
-    """
-    return _file_status(partition, stat_regular_file(root, partition))
+    return _Walk(root, tuple(patterns), known).run()
 
 
 class _Walk:
-    def __init__(self, root: Path, patterns: tuple[str, ...]) -> None:
+    def __init__(
+        self, root: Path, patterns: tuple[str, ...], known: Collection[str]
+    ) -> None:
         self._root = root
-        self._matches = _compiled(patterns).fullmatch
+        self._is_telemetry = telemetry_matcher(patterns)
+        self._known = known
         self._hidden_folders = any(
             segment.startswith((".", "\\."))
             for pattern in patterns
@@ -124,33 +129,43 @@ class _Walk:
         self._problems.sort(key=lambda problem: problem.path)
         return Discovery(files=self._files, problems=self._problems)
 
-    def _list(self, root_descriptor: int, folder: str) -> Iterator[str]:
-        segments = os.fsencode(folder).split(b"/") if folder else []
-        prefix = f"{folder}/" if folder else ""
-        with (
-            open_directory(root_descriptor, segments) as descriptor,
-            os.scandir(descriptor) as entries,
-        ):
-            for entry in entries:
-                path = prefix + entry.name
-                try:
-                    if self._is_folder_to_enter(entry, path):
-                        yield path
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    self._report_failure(path, error)
+    def _list(self, root_descriptor: int, path: str) -> list[str]:
+        """Take in a folder's files; gives the folders in it."""
+        segments = os.fsencode(path).split(b"/") if path else []
+        prefix = f"{path}/" if path else ""
+        to_enter: list[str] = []
+        names: list[str] = []
+        with open_directory(root_descriptor, segments) as descriptor:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    try:
+                        if self._is_folder_to_enter(entry, prefix + entry.name):
+                            to_enter.append(prefix + entry.name)
+                        elif entry.is_file(follow_symlinks=False):
+                            names.append(entry.name)
+                    except FileNotFoundError:
+                        continue
+                    except OSError as error:
+                        self._report_failure(prefix + entry.name, error)
+            self._take_files(Folder(path, names), descriptor)
+        return to_enter
 
     def _is_folder_to_enter(self, entry: os.DirEntry[str], path: str) -> bool:
-        """Take in one entry; whether it is a folder that has to be walked."""
-        matched = self._matches(path) is not None
+        """Report what is left out; whether it is a folder that has to be walked."""
+        matched = self._is_telemetry(path)
         hidden = entry.name.startswith(".") and not self._hidden_folders
         if entry.is_symlink():
             if matched or (not hidden and _leads_to_folder(entry)):
                 self._report(path, "symlink", _LINK_REMEDY)
             return False
-        if matched:
-            self._take(path, entry.stat(follow_symlinks=False))
+        if matched and not entry.is_file(follow_symlinks=False):
+            kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
+            self._report(
+                path,
+                "not_a_regular_file",
+                f"it matches a pattern but is {kind}; rename it or change "
+                f"{PATTERNS_SETTING}",
+            )
         if hidden or not entry.is_dir(follow_symlinks=False):
             return False
         if len(quote_path(os.fsencode(path))) < MAX_KEY_CHARS:
@@ -163,21 +178,35 @@ class _Walk:
         )
         return False
 
-    def _take(self, path: str, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            self._report(
-                path,
-                "not_a_regular_file",
-                f"it matches a pattern but is {kind_of(status.st_mode)}; rename it or "
-                f"change {PATTERNS_SETTING}",
-            )
-            return
+    def _take_files(self, folder: Folder, descriptor: int) -> None:
+        rotated: dict[str, list[str]] = {}
+        for name in folder.names:
+            owner = folder.owner_of(name, self._known, self._is_telemetry)
+            if owner is not None:
+                others = rotated.setdefault(owner, [])
+                if owner != name:
+                    others.append(name)
+        for owner, others in rotated.items():
+            self._take(folder, descriptor, owner, others)
+
+    def _take(
+        self, folder: Folder, descriptor: int, owner: str, rotated: Sequence[str]
+    ) -> None:
+        path = folder.path_of(owner)
         try:
             partition = encode_key(os.fsencode(path))
+            files = list_files(folder, descriptor, owner, rotated)
         except InvalidPartitionKeyError as error:
             self._report(path, "path_too_long", str(error))
+        except OSError as error:
+            self._report_failure(path, error)
+        except TelemetryError:
+            # Swapped for something else since the folder was listed: the next look
+            # says what it is.
+            return
         else:
-            self._files.append(_file_status(partition, status))
+            if files:
+                self._files.append(file_status(partition, files))
 
     def _report_failure(self, path: str, error: OSError) -> None:
         if error.errno == errno.ELOOP:  # swapped in after its parent was listed
@@ -200,10 +229,25 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file_status(partition: str, status: os.stat_result) -> FileStatus:
+def file_status(partition: str, files: Sequence[PhysicalFile]) -> FileStatus:
+    """What is known of a partition from looking at its files; at least one."""
     return FileStatus(
-        partition=partition, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns
+        partition=partition,
+        size_bytes=files[-1].size_bytes if files[-1].is_active else 0,
+        mtime_ns=max(file.mtime_ns for file in files),
+        signature=signature_of(files),
+        files=files,
     )
+
+
+def telemetry_matcher(patterns: Sequence[str]) -> IsTelemetry:
+    """Whether a path relative to the root is matched by one of the patterns.
+
+    Raises:
+        ConfigurationError: A pattern can match nothing.
+    """
+    matches = _compiled(tuple(patterns)).fullmatch
+    return lambda path: matches(path) is not None
 
 
 @lru_cache(maxsize=8)

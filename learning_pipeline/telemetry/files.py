@@ -6,14 +6,23 @@ import os
 from io import FileIO
 from typing import TYPE_CHECKING, Self
 
-from learning_pipeline.model import Fingerprint
-from learning_pipeline.telemetry.confinement import open_regular_file, unreadable
+from learning_pipeline.model import Compression, Fingerprint
+from learning_pipeline.telemetry.compression import CompressedContent
+from learning_pipeline.telemetry.confinement import (
+    open_regular_file,
+    signed_inode,
+    unreadable,
+)
 from learning_pipeline.telemetry.fingerprint import (
+    GUARD_LENGTH_BYTES,
+    NO_GUARD_DIGEST,
     PREFIX_LENGTH_BYTES,
     Verdict,
     compare_content,
     digest,
 )
+from learning_pipeline.telemetry.landmarks import agree, landmarks_in
+from learning_pipeline.telemetry.lines import Tail
 from learning_pipeline.telemetry.reader import BatchReader
 from learning_pipeline.telemetry.stream import VerifiedStream
 
@@ -25,9 +34,19 @@ if TYPE_CHECKING:
     from learning_pipeline.model import RecordBatch
     from learning_pipeline.telemetry.lines import ReadLimits
 
+COMPARED_END_BYTES = 64 * 1024
 
-def open_telemetry_file(root: Path, partition: str) -> TelemetryFile:
+
+def open_telemetry_file(
+    root: Path, partition: str, compression: Compression | None = None
+) -> TelemetryFile:
     """Open one telemetry file for reading.
+
+    Args:
+        root: The telemetry root.
+        partition: The file's path below it, as a partition key.
+        compression: How it is compressed. Its content is then decompressed once to
+            the end, to know its size and that it is whole.
 
     Raises:
         InvalidPartitionKeyError: The key names no file below the root, or leads
@@ -41,7 +60,7 @@ def open_telemetry_file(root: Path, partition: str) -> TelemetryFile:
         meanwhile. A FIFO or a device never blocks.
     """
     descriptor, status = open_regular_file(root, partition)
-    return TelemetryFile(descriptor, partition, status)
+    return TelemetryFile(descriptor, partition, status, compression)
 
 
 class TelemetryFile:
@@ -49,16 +68,32 @@ class TelemetryFile:
 
     Attributes:
         partition: Its partition key.
-        size_bytes: Its size when it was opened.
-        mtime_ns: Its modification time then, nanoseconds since 1970.
+        size_bytes: The size of its content when it was opened.
+        inode: Its number in its file system.
+        is_compressed: Whether it is; then it can no longer grow.
     """
 
-    def __init__(self, descriptor: int, partition: str, status: os.stat_result) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        partition: str,
+        status: os.stat_result,
+        compression: Compression | None = None,
+    ) -> None:
         """Take over a descriptor; `open_telemetry_file` makes these."""
         self._file = FileIO(descriptor)
         self.partition = partition
         self.size_bytes = status.st_size
-        self.mtime_ns = status.st_mtime_ns
+        self.inode = signed_inode(status)
+        self.is_compressed = compression is not None
+        self._content: CompressedContent | None = None
+        if compression is not None:
+            self._content = CompressedContent(descriptor, compression)
+            try:
+                self.size_bytes = self._content.size_bytes()
+            except OSError as error:
+                self._file.close()
+                raise unreadable(partition, error) from error
 
     def __enter__(self) -> Self:
         """The file itself."""
@@ -94,10 +129,8 @@ class TelemetryFile:
             TelemetryFileUnreadableError: Reading it failed.
         """
         try:
-            # Not the size at opening: a run may have committed beyond it since.
-            size_bytes = os.fstat(self._file.fileno()).st_size
             return compare_content(
-                self._read_at, size_bytes, checkpoint_offset, fingerprint
+                self._read_at, self._size_now(), checkpoint_offset, fingerprint
             )
         except OSError as error:
             raise unreadable(self.partition, error) from error
@@ -114,17 +147,69 @@ class TelemetryFile:
             raise unreadable(self.partition, error) from error
         return len(prefix) == prefix_length_bytes and digest(prefix) == prefix_digest
 
+    def same_start(self, other: TelemetryFile) -> bool:
+        """Whether another file begins with the first bytes of this one.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading one of them failed.
+        """
+        end = min(self.size_bytes, PREFIX_LENGTH_BYTES)
+        return self._read(0, end) == other._read(0, end)
+
+    def same_end(self, other: TelemetryFile) -> bool:
+        """Whether another, longer file has the last bytes of this one at their place.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading one of them failed.
+        """
+        start = max(self.size_bytes - COMPARED_END_BYTES, 0)
+        return self._read(start, self.size_bytes) == other._read(start, self.size_bytes)
+
+    def end_digest(self) -> bytes:
+        """BLAKE2b-128 of the last `GUARD_LENGTH_BYTES` of its content.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        start = max(self.size_bytes - GUARD_LENGTH_BYTES, 0)
+        return digest(self._read(start, self.size_bytes))
+
+    def _read(self, start_offset: int, end_offset: int) -> bytes:
+        try:
+            return self._read_at(start_offset, end_offset - start_offset)
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+
+    def has_landmarks(self, landmarks: bytes) -> bool:
+        """Whether it has those landmarks that lie within it.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        try:
+            return agree(self._read_at, self.size_bytes, landmarks)
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+
+    def landmarks(self, known: bytes, up_to_offset: int) -> bytes:
+        """The landmarks `known` so far, and those from there up to an offset.
+
+        Raises:
+            TelemetryFileUnreadableError: Reading it failed.
+        """
+        try:
+            return landmarks_in(self._read_at, known, up_to_offset)
+        except OSError as error:
+            raise unreadable(self.partition, error) from error
+
     def prefix_fingerprint(self) -> Fingerprint:
         """The file's identity before anything of it was committed.
 
         Raises:
             TelemetryFileUnreadableError: Reading it failed.
         """
-        try:
-            prefix = self._read_at(0, PREFIX_LENGTH_BYTES)
-        except OSError as error:
-            raise unreadable(self.partition, error) from error
-        return Fingerprint(len(prefix), digest(prefix), 0, digest(b""))
+        prefix = self._read(0, PREFIX_LENGTH_BYTES)
+        return Fingerprint(len(prefix), digest(prefix), 0, NO_GUARD_DIGEST)
 
     def read_batches(
         self,
@@ -133,12 +218,13 @@ class TelemetryFile:
         limits: ReadLimits,
         end_offset: int | None = None,
         fingerprint: Fingerprint | None = None,
+        tail: Tail = Tail.LEAVE,
     ) -> Iterator[RecordBatch]:
         r"""Read the complete lines of a range, lazily.
 
         Lines end with `\n`, and a `\r` before it is dropped; so is a UTF-8 byte order
         mark at the start of the file. Lines of only ASCII white space are counted.
-        A torn tail is left alone.
+        A torn tail is left alone unless `tail` says otherwise.
 
         Args:
             start_offset: The start of a line, such as a committed offset.
@@ -146,6 +232,7 @@ class TelemetryFile:
             end_offset: Read no further; None for the size at opening.
             fingerprint: Taken at `start_offset`; if the file disagrees, nothing is
                 read. None trusts the bytes before it.
+            tail: What becomes of the bytes after the last newline.
 
         Raises:
             TelemetryFileChangedError: The file was truncated or rewritten since it
@@ -170,10 +257,19 @@ class TelemetryFile:
             end_offset=end_offset,
             chunk_bytes=limits.chunk_bytes,
         )
-        return BatchReader(self.partition, stream, limits).batches(fingerprint)
+        reader = BatchReader(self.partition, stream, limits, tail)
+        return reader.batches(fingerprint)
+
+    def _size_now(self) -> int:
+        # Not the size at opening: a run may have committed beyond it since.
+        if self._content is not None:
+            return self.size_bytes
+        return os.fstat(self._file.fileno()).st_size
 
     def _read_at(self, offset: int, length_bytes: int) -> bytes:
         """Read so many bytes, fewer only at the end of the file."""
+        if self._content is not None:
+            return self._content.read_at(offset, length_bytes)
         descriptor = self._file.fileno()
         content = os.pread(descriptor, length_bytes, offset)
         if len(content) == length_bytes or not content:

@@ -18,6 +18,9 @@ GUARD_LENGTH_BYTES = 256
 
 DIGEST_LENGTH_BYTES = 16
 
+NO_GUARD_DIGEST = blake2b(b"", digest_size=DIGEST_LENGTH_BYTES).digest()
+"""Of no bytes at all, as before offset 0."""
+
 ReadAt = Callable[[int, int], bytes]
 """`read_at(offset, length_bytes)`: those bytes, fewer only at the end of the file."""
 

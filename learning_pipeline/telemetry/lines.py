@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from learning_pipeline.model import DeadLetter, Record
@@ -9,6 +10,19 @@ from learning_pipeline.model import DeadLetter, Record
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 RECORD_TOO_LONG = "record_too_long"
 KIB = 1024
+
+
+class Tail(enum.Enum):
+    """What becomes of the bytes after the last newline."""
+
+    LEAVE = "leave"
+    """They are still being written."""
+
+    TAKE_OBJECT = "take_object"
+    """The file was rotated away: a whole JSON object is complete, the rest waits."""
+
+    TAKE = "take"
+    """The file is finished: they are its last line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

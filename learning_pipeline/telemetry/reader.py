@@ -5,17 +5,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate, count
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from learning_pipeline.errors import TelemetryError, TelemetryFileChangedError
 from learning_pipeline.model import DeadLetter, Fingerprint, Record, RecordBatch
 from learning_pipeline.telemetry.confinement import unreadable
 from learning_pipeline.telemetry.keys import shown
-from learning_pipeline.telemetry.lines import OpenLine, ReadLimits, classify
+from learning_pipeline.telemetry.lines import OpenLine, ReadLimits, Tail, classify
 from learning_pipeline.telemetry.stream import Step, VerifiedStream
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class BatchReader:
@@ -27,9 +31,14 @@ class BatchReader:
     """
 
     def __init__(
-        self, partition: str, stream: VerifiedStream, limits: ReadLimits
+        self,
+        partition: str,
+        stream: VerifiedStream,
+        limits: ReadLimits,
+        tail: Tail = Tail.LEAVE,
     ) -> None:
         """Prepare to read `stream` from where it stands, the start of a line."""
+        self._tail = tail
         self._partition = partition
         self._stream = stream
         self._limits = limits
@@ -47,6 +56,8 @@ class BatchReader:
             step = self._stream.advance()
             if step is Step.MOVED:
                 yield from self._consume()
+        if step is Step.ENDED and self._tail is not Tail.LEAVE:
+            yield from self._consume_tail()
         # Also when the file broke: these lines were complete and verified before,
         # and may by now be nowhere else.
         if self._line_start > self._batch_start:
@@ -104,6 +115,24 @@ class BatchReader:
         self._open_line = OpenLine(line_end, self._limits)
         self._stream.keep_guard(line_end)
         return window[newline + 1 :].split(b"\n")
+
+    def _consume_tail(self) -> Iterator[RecordBatch]:
+        """Take the last line although it has no newline."""
+        line, end_offset = self._open_line, self._stream.position
+        if not line.length_bytes:
+            return
+        if line.measured:
+            outcome: Record | DeadLetter | None = line.classify_measured()
+        else:
+            outcome = classify(line.start_offset, line.complete(b""), self._limits)
+        if self._tail is Tail.TAKE_OBJECT and not _is_object(outcome):
+            return
+        if self._line_start > self._batch_start and not self._fits(end_offset):
+            yield self._close()
+        if outcome is not None:
+            outcome = msgspec.structs.replace(outcome, end_offset=end_offset)
+        self._add(outcome)
+        self._line_start = end_offset
 
     def _fill(self, lines: list[bytes]) -> Iterator[RecordBatch]:
         """Take complete lines, and close batches as they fill."""
@@ -187,3 +216,13 @@ class BatchReader:
             partition=self._partition,
             offset=self._batch_start,
         )
+
+
+def _is_object(outcome: Record | DeadLetter | None) -> bool:
+    if not isinstance(outcome, Record):
+        return outcome is None
+    try:
+        _decode_object(outcome.raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return True

@@ -21,8 +21,9 @@ def kill_at(step: str, occurrence: int) -> None:
     Raises:
         ValueError: There is no such step.
     """
-    if step not in steps.NAMES:
-        message = f"no step {step!r}; there are {', '.join(steps.NAMES)}"
+    names = (*steps.NAMES, *steps.RETENTION_NAMES, *steps.RETRY_NAMES)
+    if step not in names:
+        message = f"no step {step!r}; there are {', '.join(names)}"
         raise ValueError(message)
     seen = 0
 

@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from learning_pipeline_tests.benchmarks.files import measure_many_files
+from learning_pipeline_tests.benchmarks.files import measure_fleet, measure_many_files
 from learning_pipeline_tests.benchmarks.throughput import (
     measure_memory,
     measure_throughput,
@@ -20,15 +20,16 @@ def main() -> None:
     """Run the benchmarks that were asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "only", nargs="*", choices=["throughput", "memory", "files", []]
+        "only", nargs="*", choices=["throughput", "memory", "files", "fleet", []]
     )
     parser.add_argument("--events", type=int, default=400_000, help="in the large file")
     parser.add_argument("--files", type=int, default=2_000, help="small files")
+    parser.add_argument("--fleet", type=int, default=50_000, help="files looked at")
     parser.add_argument(
         "--memory-bytes", type=int, default=3_000_000_000, help="size of the huge file"
     )
     options = parser.parse_args()
-    chosen = set(options.only) or {"throughput", "memory", "files"}
+    chosen = set(options.only) or {"throughput", "memory", "files", "fleet"}
     with tempfile.TemporaryDirectory(prefix="learning-pipeline-benchmark-") as name:
         folder = Path(name)
         if "throughput" in chosen:
@@ -37,6 +38,8 @@ def main() -> None:
             measure_memory(folder, size_bytes=options.memory_bytes)
         if "files" in chosen:
             measure_many_files(folder, file_count=options.files)
+        if "fleet" in chosen:
+            measure_fleet(folder, file_count=options.fleet)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def test_the_public_commands_are_there() -> None:
     assert names >= {
         *("process", "dev", "demo", "status", "export patterns"),
         *("checkpoints show", "checkpoints history"),
-        *("checkpoints rewind", "checkpoints clear", "dead-letters list"),
+        *("checkpoints rewind", "checkpoints clear"),
+        *("dead-letters list", "dead-letters retry"),
+        *("doctor", "backup", "rebuild"),
     }
 
 
@@ -59,10 +61,18 @@ def test_the_public_commands_are_there() -> None:
         ("process", "nowhere.jsonl"),
         ("checkpoints", "rewind"),
         ("checkpoints", "rewind", "a.jsonl", "--to", "-1"),
+        ("checkpoints", "rewind", "a.jsonl", "--to", "step:x"),
+        ("checkpoints", "rewind", "a.jsonl", "--to", "2026-13-01"),
+        ("checkpoints", "rewind", "a.jsonl", "--to", "step:1", "--generation", "0"),
         ("checkpoints", "show", "a b.jsonl"),
         ("checkpoints", "clear"),
         ("dead-letters", "list", "a b.jsonl"),
+        ("dead-letters", "retry", "a b.jsonl"),
+        ("dead-letters", "retry", "--stage", "mine"),
         ("demo", "--events", "0"),
+        ("doctor", "--unknown"),
+        ("backup", "--out", "telemetry"),
+        ("rebuild", "--from-backup", "nowhere.db", "--yes"),
         ("dev", "--port", "0"),
         ("--log-level", "LOUD", "status"),
     ],
@@ -155,6 +165,7 @@ def test_a_state_directory_that_cannot_be_written_is_an_error(
         ("checkpoints", "clear", "a.jsonl", "--yes"),
         ("export", "patterns"),
         ("dead-letters", "list"),
+        ("backup",),
     ],
     ids=" ".join,
 )

@@ -16,6 +16,7 @@ NAMES = {
     "lag",
     "dead_letter_share",
     "offset_inside_file",
+    "lost_bytes",
     "committed_ranges_contiguous",
 }
 
@@ -105,6 +106,20 @@ def test_offset_inside_file_fails_when_other_bytes_are_there(
     """As long as before, but not what was read."""
     learned.write("a.jsonl", b"".join(LINES)[::-1])
     assert_only(checked_again(learned), failed="offset_inside_file", names="a.jsonl")
+
+
+def test_lost_bytes_fails_until_the_file_is_found_again(learned: Workbench) -> None:
+    """The unread end of a file that was replaced; found under a rotated name."""
+    learned.append("a.jsonl", b'{"torn')
+    assert learned.run(["a.jsonl"]).success
+    path = learned.pipeline.telemetry / "a.jsonl"
+    path.rename(learned.pipeline.folder / "elsewhere")
+    learned.write("a.jsonl", LINES[0])
+    found = evaluations(learned.run(["a.jsonl"]))
+    assert_only(found, failed="lost_bytes", names="a.jsonl: at least 6 bytes")
+    (learned.pipeline.folder / "elsewhere").rename(path.with_name("a.jsonl.1"))
+    found = evaluations(learned.run(["a.jsonl"]))
+    assert found["lost_bytes"].passed
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from learning_pipeline import logs
 from learning_pipeline.extraction import PatternExtractor
-from learning_pipeline.stages import PartitionDrain
+from learning_pipeline.stages import PartitionDrain, Reading
 from learning_pipeline.stages.audit import range_problems
-from learning_pipeline.stages.drain import Reading
 from learning_pipeline.store import Store, patterns
 from learning_pipeline.telemetry import ReadLimits
 from learning_pipeline_tests.defs.workbench import (

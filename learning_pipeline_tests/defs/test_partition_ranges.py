@@ -63,6 +63,34 @@ def test_wanted_neighbours_share_one_run() -> None:
     assert [len(each) for each in share_runs(KNOWN, KNOWN, max_files=25)] == [25, 15]
 
 
+@given(
+    lags=st.dictionaries(st.sampled_from(KNOWN), st.integers(0, 300)),
+    max_bytes=st.integers(1, 100),
+)
+def test_no_file_shares_a_run_that_another_one_fills(
+    lags: dict[str, int], max_bytes: int
+) -> None:
+    """A group's bytes are bounded, and of a file more than the bound is alone."""
+    groups = share_runs(
+        lags, KNOWN, max_files=40, max_gap=3, lags=lags, max_bytes=max_bytes
+    )
+    assert {key for group in groups for key in group} >= set(lags)
+    for group in groups:
+        work = [min(lags[key], max_bytes) for key in group if key in lags]
+        assert sum(work) <= max_bytes
+        assert len(work) == 1 or max(work) < max_bytes
+    greatest = [max(lags.get(key, 0) for key in group) for group in groups]
+    assert greatest == sorted(greatest, reverse=True)
+
+
+def test_ten_thousand_files_can_share_a_run() -> None:
+    """Every other one of 50,000 is wanted: five runs, and one for the last few."""
+    keys = [f"{index:05}.jsonl" for index in range(50_000)]
+    groups = share_runs(keys[::2], keys, max_files=10_000, max_gap=2)
+    assert [len(group) for group in groups] == [9_999] * 5
+    assert {key for group in groups for key in group} >= set(keys[::2])
+
+
 @pytest.mark.parametrize(
     ("deleted", "left"), [("3.jsonl", ["7.jsonl"]), ("7.jsonl", ["3.jsonl"])]
 )

@@ -8,18 +8,22 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import msgspec
 import pytest
 
 from learning_pipeline.defs.partitions import range_tags
 from learning_pipeline.defs.planning import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
+    MAX_ASKS,
     Ask,
+    UnreadFile,
     choose,
     files_with_unread,
-    keys_under_way,
+    remember,
+    runs_under_way,
 )
-from learning_pipeline.model import Checkpoint, FileStatus
+from learning_pipeline.model import Checkpoint, FileStatus, PhysicalFile
 from learning_pipeline.settings import load_settings
 from learning_pipeline.store import Store, patterns
 from learning_pipeline.telemetry import discover
@@ -34,14 +38,16 @@ FAILED = dg.DagsterRunStatus.FAILURE
 
 
 def unread(bench: Workbench) -> list[str]:
-    """The files that the plan finds to be unread right now."""
+    """The files that the plan finds to be unread right now, in its order."""
     settings = load_settings()
     with Store(bench.pipeline.store_url) as store:
         found = files_with_unread(
-            discover(settings.telemetry_dir, settings.patterns).files,
+            discover(
+                settings.telemetry_dir, settings.patterns, store.known_partitions()
+            ).files,
             store.checkpoints(stage=STAGE),
         )
-    return [file.partition for file in found]
+    return [each.partition for each in found]
 
 
 def test_a_file_is_unread_until_a_pass_and_again_when_it_grows(
@@ -83,28 +89,43 @@ def test_a_file_that_regrew_to_the_same_size_is_seen_by_its_age(
     assert unread(bench) == [KEY]
 
 
-def file(size_bytes: int = 100, mtime_ns: int = 1) -> FileStatus:
-    """The file as a look finds it."""
-    return FileStatus(partition=KEY, size_bytes=size_bytes, mtime_ns=mtime_ns)
+def test_the_most_lag_comes_first(bench: Workbench) -> None:
+    """What is behind the committed offset counts, not the size of the file."""
+    lines = list(generate_lines(60))
+    for name, count in (("a", 20), ("b", 40), ("c", 5)):
+        bench.write(f"{name}.jsonl", b"".join(lines[:count]))
+    assert unread(bench) == ["b.jsonl", "a.jsonl", "c.jsonl"]
+    assert bench.run(["a.jsonl", "b.jsonl", "c.jsonl"]).success
+    bench.append("c.jsonl", b"".join(lines[5:15]))
+    bench.append("b.jsonl", lines[40])
+    assert unread(bench) == ["c.jsonl", "b.jsonl"]
+
+
+def found(
+    key: str = KEY,
+    *,
+    size_bytes: int = 100,
+    signature: str = "as it was",
+    offset: int = 0,
+    generation: int = 0,
+) -> UnreadFile:
+    """An unread file, and where the stage stands in it."""
+    return UnreadFile(
+        FileStatus(
+            partition=key, size_bytes=size_bytes, mtime_ns=1, signature=signature
+        ),
+        Checkpoint(stage=STAGE, partition=key, offset=offset, generation=generation),
+    )
 
 
 def asked(
-    file: FileStatus,
-    asks: Mapping[str, Ask],
-    now: float,
-    *,
-    offset: int = 0,
-    busy: bool = False,
+    file: UnreadFile, asks: Mapping[str, Ask], now: float, *, busy: bool = False
 ) -> tuple[bool, dict[str, Ask]]:
     """Whether the file is asked for now, and what is remembered."""
-    chosen, remembered = choose(
-        [file],
-        [Checkpoint(stage=STAGE, partition=KEY, offset=offset)],
-        asks,
-        busy=frozenset({KEY} if busy else ()),
-        now=now,
+    chosen = choose(
+        [file], asks, busy=frozenset({file.partition} if busy else ()), now=now
     )
-    return chosen == [KEY], remembered
+    return chosen == [file], remember([file], chosen, asks, now=now)
 
 
 def test_an_unchanged_failing_file_is_asked_for_with_doubling_pauses_for_ever() -> None:
@@ -112,7 +133,7 @@ def test_an_unchanged_failing_file_is_asked_for_with_doubling_pauses_for_ever() 
     asks: dict[str, Ask] = {}
     times = []
     for now in range(0, 24 * 3600, 10):
-        is_asked, asks = asked(file(), asks, now)
+        is_asked, asks = asked(found(), asks, now)
         if is_asked:
             times.append(now)
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
@@ -123,34 +144,83 @@ def test_an_unchanged_failing_file_is_asked_for_with_doubling_pauses_for_ever() 
 
 
 @pytest.mark.parametrize(
-    ("changed", "offset"),
-    [(file(size_bytes=101), 0), (file(mtime_ns=2), 0), (file(), 50)],
-    ids=["grown", "rewritten", "partly read"],
+    "changed",
+    [found(signature="changed"), found(offset=50), found(generation=1)],
+    ids=["grown or rewritten", "partly read", "rotated away and drained"],
 )
 def test_a_file_that_changed_since_it_was_asked_for_is_asked_at_once(
-    changed: FileStatus, offset: int
+    changed: UnreadFile,
 ) -> None:
     """The pause is for what failed and stays as it was; it also begins anew."""
     asks: dict[str, Ask] = {}
     for now in (0, 60, 180):
-        is_asked, asks = asked(file(), asks, now)
+        is_asked, asks = asked(found(), asks, now)
         assert is_asked
-    is_asked, asks = asked(changed, asks, 181, offset=offset)
+    is_asked, asks = asked(changed, asks, 181)
     assert is_asked
-    assert not asked(changed, asks, 181 + 59, offset=offset)[0]
-    assert asked(changed, asks, 181 + 60, offset=offset)[0]
+    assert not asked(changed, asks, 181 + 59)[0]
+    assert asked(changed, asks, 181 + 60)[0]
+
+
+def test_a_large_file_is_asked_for_without_a_pause_while_its_runs_make_progress() -> (
+    None
+):
+    """Each stops at the bound of a run; the rest does not wait as after a failure."""
+    asks: dict[str, Ask] = {}
+    for number in range(100):
+        is_asked, asks = asked(found(size_bytes=1000, offset=10 * number), asks, number)
+        assert is_asked
 
 
 def test_a_file_with_a_run_under_way_is_not_asked_for_but_remembered() -> None:
     """What is remembered of it stays, to be compared when the run is over."""
-    _, asks = asked(file(), {}, 0)
-    assert asked(file(200), asks, 1000, busy=True) == (False, asks)
+    _, asks = asked(found(), {}, 0)
+    assert asked(found(signature="grown"), asks, 1000, busy=True) == (False, asks)
 
 
 def test_a_file_that_was_read_is_forgotten() -> None:
     """Only unread files take space in the cursor."""
-    _, asks = asked(file(), {}, 0)
-    assert choose([], [], asks, busy=frozenset(), now=1.0) == ([], {})
+    _, asks = asked(found(), {}, 0)
+    assert remember([], [], asks, now=1.0) == {}
+
+
+def test_only_the_latest_asks_are_remembered() -> None:
+    """Dagster stores the cursor with every tick: it stays small in any fleet."""
+    files = [found(f"{number}.jsonl") for number in range(MAX_ASKS + 10)]
+    early = remember(files, files[:20], {}, now=1)
+    asks = remember(files, files[20:], early, now=2)
+    assert len(asks) == MAX_ASKS
+    assert set(asks) > {file.partition for file in files[20:]}
+    # A bound that is not small enough is none: this is written every 30 seconds.
+    assert len(msgspec.json.encode(asks)) < 400_000
+
+
+def lag_of(size_bytes: int, checkpoint: Checkpoint | None, *rotated_bytes: int) -> int:
+    """The lag of a file that is so large, with rotated ones beside it."""
+    files = [
+        PhysicalFile(
+            key=f"{KEY}.{number}",
+            size_bytes=each,
+            mtime_ns=1,
+            inode=number,
+            is_active=False,
+        )
+        for number, each in enumerate(rotated_bytes, 1)
+    ]
+    files.append(PhysicalFile(key=KEY, size_bytes=size_bytes, mtime_ns=1, inode=0))
+    status = FileStatus(
+        partition=KEY, size_bytes=size_bytes, mtime_ns=1, signature="", files=files
+    )
+    return UnreadFile(status, checkpoint).lag_bytes
+
+
+def test_the_lag_includes_what_was_rotated_away_as_far_as_it_is_known() -> None:
+    """All of it at first; later the unread end of the file that was being read."""
+    read = Checkpoint(stage=STAGE, partition=KEY, offset=80, size_bytes=100)
+    assert lag_of(100, None) == 100
+    assert lag_of(100, None, 30, 5) == 135
+    assert lag_of(100, read) == 20
+    assert lag_of(10, read, 100) == 30
 
 
 @pytest.fixture
@@ -172,7 +242,7 @@ def add_run(
 
 def under_way(bench: Workbench, store: Store, after_seconds: float) -> bool:
     """Whether the file counts as under way so many seconds from now."""
-    keys = keys_under_way(
+    under_way = runs_under_way(
         bench.instance,
         store,
         [KEY],
@@ -180,7 +250,8 @@ def under_way(bench: Workbench, store: Store, after_seconds: float) -> bool:
         lease_seconds=LEASE_SECONDS,
         now=datetime.now(UTC) + timedelta(seconds=after_seconds),
     )
-    return KEY in keys
+    assert under_way.run_count == (KEY in under_way.keys)
+    return KEY in under_way.keys
 
 
 def test_a_queued_run_counts_however_old(bench: Workbench, store: Store) -> None:

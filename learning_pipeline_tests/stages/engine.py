@@ -11,7 +11,7 @@ from learning_pipeline import logs
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.model import BatchOutput, Progress, RecordBatch
 from learning_pipeline.stages import PartitionDrain, Reading, TransformSpec
-from learning_pipeline.store import Store, patterns
+from learning_pipeline.store import Claim, StageSession, Store, patterns
 from learning_pipeline.telemetry import ReadLimits
 
 NEVER = 2**62
@@ -31,6 +31,7 @@ class Engine:
         interval: Records per commit.
         read_ahead_bytes: From which rest on a second process reads.
         transform: What makes rows of records.
+        max_record_bytes: A longer line is rejected.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Engine:
     transform: Callable[[RecordBatch], BatchOutput] | TransformSpec = field(
         default_factory=PatternExtractor
     )
+    max_record_bytes: int = 2**16
 
     def __post_init__(self) -> None:
         """Make the telemetry root."""
@@ -68,24 +70,33 @@ class Engine:
                 stage=stage, table=table, run_id="run", history_count=20
             ) as session,
         ):
-            claim, progress = PartitionDrain(
-                session,
-                partition=partition,
-                transform=self.transform,
-                reading=Reading(
-                    self.root,
-                    ReadLimits(
-                        max_records=self.interval,
-                        max_batch_bytes=2**20,
-                        max_record_bytes=2**16,
-                    ),
-                    self.read_ahead_bytes,
-                ),
-                on_commit=on_commit,
-                log=logs.get_logger(),
-            ).run()
+            claim, progress = self.drain_into(session, partition, on_commit)
             session.sync([claim])
             return progress
+
+    def drain_into(
+        self,
+        session: StageSession,
+        partition: str,
+        on_commit: Callable[[Progress], None] = ignore,
+    ) -> tuple[Claim, Progress]:
+        """One pass over a file, in a session that is open already and not synced."""
+        return PartitionDrain(
+            session,
+            partition=partition,
+            transform=self.transform,
+            reading=Reading(
+                self.root,
+                ReadLimits(
+                    max_records=self.interval,
+                    max_batch_bytes=2**20,
+                    max_record_bytes=self.max_record_bytes,
+                ),
+                self.read_ahead_bytes,
+            ),
+            on_commit=on_commit,
+            log=logs.get_logger(),
+        ).run()
 
     def rows(self) -> list[dict[str, Any]]:
         """All patterns."""

@@ -78,7 +78,6 @@ def test_a_torn_tail_is_left_until_its_newline_arrives(engine: Engine) -> None:
             "rewritten",
             id="truncated-and-regrown-with-equal-prefix",
         ),
-        pytest.param(b"", "truncated", id="emptied"),
     ],
 )
 def test_another_file_begins_a_generation_at_its_start(
@@ -99,6 +98,20 @@ def test_another_file_begins_a_generation_at_its_start(
     fresh.drain()
     expected = [dict(row, generation=1) for row in fresh.rows()]
     assert [row for row in rows if row["generation"] == 1] == expected, reason
+
+
+def test_an_emptied_file_begins_a_generation_with_its_first_byte(
+    engine: Engine,
+) -> None:
+    """Until then there is nothing to know it by, and nothing to read."""
+    engine.write(CONTENT)
+    engine.drain()
+    engine.write(b"")
+    assert engine.drain().run_event_count == 0
+    engine.append(LINES[3])
+    progress = engine.drain()
+    assert (progress.generation, progress.offset) == (1, len(LINES[3]))
+    assert progress.counters.lost_bytes == 0
 
 
 def test_unread_bytes_that_a_replacement_took_away_are_counted(engine: Engine) -> None:

@@ -16,7 +16,7 @@ import pytest
 from learning_pipeline.errors import ReadingProcessError
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.model import BatchOutput, Progress, RecordBatch
-from learning_pipeline.stages import TransformSpec, drain
+from learning_pipeline.stages import TransformSpec, committing
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.pipeline import PROJECT
 from learning_pipeline_tests.stages.engine import Engine
@@ -30,7 +30,7 @@ CONTENT = b"".join([*generate_lines(3_000, seed=9), b"{broken\n"])
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read ahead on any machine."""
-    monkeypatch.setattr(drain, "CAN_READ_AHEAD", True)
+    monkeypatch.setattr(committing, "CAN_READ_AHEAD", True)
 
 
 @pytest.fixture
@@ -97,10 +97,10 @@ def test_the_reading_process_ends_when_its_parent_is_killed(tmp_path: Path) -> N
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from learning_pipeline.stages import drain\n"
+        "from learning_pipeline.stages import committing\n"
         "from learning_pipeline_tests.stages.engine import Engine\n"
         "from learning_pipeline_tests.stages.test_reading_ahead import EXTRACTION\n"
-        "drain.CAN_READ_AHEAD = True\n"
+        "committing.CAN_READ_AHEAD = True\n"
         "engine = Engine(Path(sys.argv[1]), read_ahead_bytes=0, transform=EXTRACTION)\n"
         "engine.drain(on_commit=lambda progress: (print('go', flush=True), "
         "time.sleep(60)))\n"
@@ -196,5 +196,5 @@ def test_a_small_rest_is_read_here(tmp_path: Path) -> None:
     """Starting a process is not worth it."""
     engine = Engine(tmp_path, read_ahead_bytes=len(CONTENT) + 1, transform=EXTRACTION)
     engine.write(CONTENT)
-    with mock.patch.object(drain, "extract_ahead", side_effect=AssertionError):
+    with mock.patch.object(committing, "extract_ahead", side_effect=AssertionError):
         assert engine.drain().counters.event_count == 3_000

@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from learning_pipeline import steps
-from learning_pipeline.store import engine
+from learning_pipeline.store import engine, in_doubt
 
 FailAt = Callable[[str, BaseException], None]
 
@@ -104,3 +104,9 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of 2 MiB."""
     with _mounted(tmp_path / "disk", "2m") as disk:
         yield disk
+
+
+@pytest.fixture
+def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is gone is given up after 0.1 s."""
+    monkeypatch.setattr(in_doubt, "WAITS_SECONDS", (0.0, 0.1))

@@ -13,6 +13,7 @@ from learning_pipeline.model import (
     Counters,
     DeadLetter,
     Fingerprint,
+    Generation,
     Row,
 )
 from learning_pipeline.store import Claim, StageSession, Store, patterns
@@ -101,14 +102,20 @@ def open_session(
 
 
 def begin(session: StageSession, claim: Claim, *, generation: int = 0) -> Claim:
-    """Begin a generation of the made-up file."""
+    """Begin a generation of the made-up file, or enter it where it was left."""
+    for known in session.known_generations(claim):
+        if known.number == generation:
+            return session.enter_generation(claim, known, size_bytes=1000)
+    prefix = fingerprint_at(1)
     return session.begin_generation(
         claim,
-        generation=generation,
-        fingerprint=fingerprint_at(1),
+        Generation(
+            number=generation,
+            prefix_length_bytes=prefix.prefix_length_bytes,
+            prefix_digest=prefix.prefix_digest,
+        ),
         because="first_seen" if generation == 0 else "truncated",
         size_bytes=1000,
-        lost_bytes=0,
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from learning_pipeline.errors import StageTableError
 from learning_pipeline.model import BatchOutput, Counters, DeadLetter, Fingerprint
 from learning_pipeline.store import Store
-from learning_pipeline.store.session import MAX_KINDS, OTHER_KINDS
+from learning_pipeline.store.kinds import MAX_KINDS, OTHER_KINDS
 from learning_pipeline_tests.store import child
 from learning_pipeline_tests.store.samples import (
     PARTITION,
@@ -246,7 +246,9 @@ def test_a_kind_that_databases_cannot_hold_is_counted_all_the_same(
     ),
     offset=st.integers(1, 2**63 - 1),
     size_bytes=_int64,
-    seen_mtime_ns=_int64,
+    seen_signature=st.text(
+        st.characters(codec="utf-8", exclude_characters="\0"), max_size=40
+    ),
     fingerprint=_fingerprints,
     counters=_counters,
 )
@@ -255,7 +257,7 @@ def test_a_checkpoint_reads_back_as_it_was_committed(  # noqa: PLR0913, PLR0917 
     partition: str,
     offset: int,
     size_bytes: int,
-    seen_mtime_ns: int,
+    seen_signature: str,
     fingerprint: Fingerprint,
     counters: Counters,
 ) -> None:
@@ -273,13 +275,14 @@ def test_a_checkpoint_reads_back_as_it_was_committed(  # noqa: PLR0913, PLR0917 
             size_bytes=size_bytes,
         )
         claim = session.finish_pass(
-            claim, seen_size_bytes=size_bytes, seen_mtime_ns=seen_mtime_ns
+            claim, seen_signature=seen_signature, size_bytes=size_bytes
         )
         again = session.claim(partition)
     [stored] = store.checkpoints(keys=[partition])
     assert stored.fingerprint == fingerprint
     assert stored.counters == claim.checkpoint.counters
-    assert (stored.offset, stored.seen_size_bytes) == (offset, size_bytes)
+    assert (stored.offset, stored.size_bytes) == (offset, size_bytes)
+    assert stored.seen_signature == seen_signature
     assert again.checkpoint == stored
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import traceback
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def test_a_locked_database_is_waited_for_and_then_reported(store_url: str) -> No
             lambda: commit_to(session, claim, 200),
             lambda: session.claim(PARTITION),
             lambda: session.sync([claim]),
-            lambda: session.finish_pass(claim, seen_size_bytes=1, seen_mtime_ns=1),
+            lambda: session.finish_pass(claim, seen_signature="", size_bytes=1),
             lambda: store.rewind(stage=STAGE, partition=PARTITION, to_offset=0),
             lambda: store.clear(stage=STAGE, partition=PARTITION),
         ]
@@ -167,6 +167,7 @@ def test_a_path_that_cannot_be_a_database_is_reported(
         Store(f"sqlite:///{path}")
 
 
+@pytest.mark.usefixtures("few_tries")
 def test_a_postgres_that_is_gone_is_reported_and_the_store_works_again() -> None:
     """Stopped in the middle of a run; the same store goes on when it is back."""
     with running_postgres() as server:
@@ -191,8 +192,9 @@ def test_a_postgres_that_is_gone_is_reported_and_the_store_works_again() -> None
             ):
                 with pytest.raises(StoreUnavailableError, match="run again"):
                     use()
-            session.__exit__()
             server.ensure_postgres_running()
+            claim = commit_to(session, claim, 200)
+            session.__exit__()
             process(store, 300)
             assert [each.offset for each in store.checkpoints()] == [300]
             assert [row["offset"] for row in store.iterate_patterns()] == [
@@ -206,46 +208,6 @@ def _cut_connections(server: Any) -> None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = 'store'"
         )
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "between",
-        "commit.begun",
-        "commit.checkpoint_written",
-        "commit.counts_written",
-        "commit.rows_written",
-    ],
-)
-def test_a_connection_that_is_cut_fails_the_commit_and_is_not_used_again(
-    postgres_url: str,
-    postgres_server: Any,
-    run_at: Callable[[str, Callable[[], None]], None],
-    step: str,
-) -> None:
-    """Between and inside of commits; nothing of the batch is kept."""
-    with Store(postgres_url) as store:
-        with open_session(store) as session:
-            claim = commit_to(session, session.claim(PARTITION), 100)
-            # Leaves a second connection in the pool, to be cut while it is idle.
-            assert len(store.checkpoints()) == 1
-            before = contents(postgres_url)
-            if step == "between":
-                _cut_connections(postgres_server)
-            else:
-                run_at(step, lambda: _cut_connections(postgres_server))
-            with pytest.raises(StoreUnavailableError, match="run again"):
-                commit_to(session, claim, 200)
-            run_at("nowhere", lambda: None)
-            with pytest.raises(StoreUnavailableError):
-                session.claim(PARTITION)
-        assert contents(postgres_url) == before
-        with ExitStack() as sessions:
-            for _ in range(5):
-                sessions.enter_context(open_session(store))
-        process(store, 200)
-        assert [each.offset for each in store.checkpoints()] == [200]
 
 
 def test_an_export_over_a_connection_that_is_cut_is_reported(
@@ -287,7 +249,7 @@ def test_a_database_that_is_damaged_while_in_use_is_reported(
         content = bytearray(path.read_bytes())
         content[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
         path.write_bytes(content)
-        with pytest.raises(StateDamagedError, match="Restore it from a copy"):
+        with pytest.raises(StateDamagedError, match="learning-pipeline rebuild"):
             list(store.iterate_patterns())
 
 

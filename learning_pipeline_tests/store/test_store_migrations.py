@@ -19,6 +19,7 @@ from learning_pipeline_tests.store.samples import (
     STAGE,
     contents,
     digest,
+    open_session,
     process,
 )
 
@@ -61,7 +62,7 @@ def test_a_state_database_of_schema_0001_still_loads(tmp_path: Path) -> None:
         assert (checkpoint.stage, checkpoint.partition) == (STAGE, PARTITION)
         assert (checkpoint.generation, checkpoint.offset) == (0, 200)
         assert (checkpoint.sequence, checkpoint.run_id) == (3, "run-1")
-        assert (checkpoint.synced_offset, checkpoint.seen_size_bytes) == (200, 200)
+        assert (checkpoint.synced_offset, checkpoint.seen_signature) == (200, None)
         assert checkpoint.fingerprint == Fingerprint(
             200, digest("prefix200"), 64, digest("guard200")
         )
@@ -84,3 +85,55 @@ def test_a_state_database_of_schema_0001_still_loads(tmp_path: Path) -> None:
         assert [letter["start_offset"] for letter in letters] == [0, 100]
         process(store, 300)
         assert len(list(store.iterate_patterns())) == 12
+
+
+def test_a_state_database_of_schema_0001_knows_where_it_left_a_generation(
+    tmp_path: Path,
+) -> None:
+    """As far as its history tells; else the generation counts as read to its end."""
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "state_0001.sql").read_text("utf-8"))
+    for number in (1, 2):
+        connection.execute(
+            "INSERT INTO generations VALUES (1, ?, 1, x'00', 'truncated', '')",
+            (number,),
+        )
+    connection.execute("UPDATE checkpoints SET generation = 2")
+    connection.commit()
+    connection.close()
+    with Store(f"sqlite:///{path}") as store:
+        store.checkpoints()
+    positions = contents(f"sqlite:///{path}")["generation_positions"]
+    assert [(row[2], row[3]) for row in positions] == [(0, 200), (1, 2**62)]
+
+
+def test_a_state_database_of_schema_0002_still_loads(tmp_path: Path) -> None:
+    """Generations, where each was left, sightings and tombstones; and a run goes on."""
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "state_0002.sql").read_text("utf-8"))
+    connection.close()
+    with Store(f"sqlite:///{path}") as store:
+        [checkpoint] = store.checkpoints()
+        assert (checkpoint.generation, checkpoint.offset) == (1, 100)
+        assert (checkpoint.seen_signature, checkpoint.synced_offset) == ("seen", 100)
+        assert checkpoint.counters.lost_bytes == 800
+        assert [letter["kind"] for letter in store.iterate_dead_letters()] == [
+            "kind_0",
+            None,
+            None,
+        ]
+        with open_session(store) as session:
+            claim = session.claim(PARTITION)
+            first, second = session.known_generations(claim)
+            [sighting] = session.sightings(claim)
+        assert first.landmarks == bytes(range(16))
+        assert first.position is not None
+        assert (first.position.offset, first.position.synced_offset) == (200, 200)
+        assert (first.position.size_bytes, first.position.lost_bytes) == (1000, 800)
+        assert second.position is None
+        assert (sighting.file_key, sighting.content_bytes) == ("a.jsonl.1", 1000)
+        assert sighting.end_digest == digest("end")
+        process(store, 300)
+        assert len(list(store.iterate_patterns())) == 20

@@ -144,7 +144,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -
     """Empty or garbage: never a fresh start over what may have been someone's work."""
     path = tmp_path / "state.db"
     path.write_bytes(content)
-    _assert_refused(path, match="Restore it from a copy")
+    _assert_refused(path, match="learning-pipeline rebuild")
     assert _files(tmp_path) == {"state.db": content}
 
 
@@ -156,7 +156,7 @@ def test_a_file_that_was_cut_off_is_refused(state_file: Path, length: int) -> No
     content = state_file.read_bytes()
     assert len(content) >= WHOLE_BYTES
     state_file.write_bytes(content[:length])
-    _assert_refused(state_file, match="Restore it from a copy")
+    _assert_refused(state_file, match="learning-pipeline rebuild")
     assert [file.name for file in state_file.parent.iterdir()] == ["state.db"]
 
 
@@ -165,7 +165,7 @@ def test_a_page_of_garbage_is_refused(state_file: Path) -> None:
     content = bytearray(state_file.read_bytes())
     content[100:4096] = b"\xa5" * 3996
     state_file.write_bytes(content)
-    _assert_refused(state_file, match="Restore it from a copy")
+    _assert_refused(state_file, match="learning-pipeline rebuild")
 
 
 def test_a_log_without_its_database_is_refused(state_file: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_log_without_its_database_is_refused(state_file: Path) -> None:
     log = state_file.with_name("state.db-wal")
     log.write_bytes(b"frames")
     state_file.unlink()
-    with pytest.raises(StateDamagedError, match="move it and its -wal"):
+    with pytest.raises(StateDamagedError, match="learning-pipeline rebuild"):
         Store(f"sqlite:///{state_file}")
     assert _files(state_file.parent) == {"state.db-wal": b"frames"}
 
@@ -222,12 +222,12 @@ def _change(url: str, *statements: str) -> Callable[[], object]:
         (
             "DROP TABLE learning_pipeline_version",
             StateDamagedError,
-            "version is missing.*Restore it",
+            "version is missing.*rebuild",
         ),
         (
             "DELETE FROM learning_pipeline_version",
             StateDamagedError,
-            "version is missing.*Restore it",
+            "version is missing.*rebuild",
         ),
         ("DROP TABLE patterns", StateDamagedError, "lacks the tables patterns"),
     ],

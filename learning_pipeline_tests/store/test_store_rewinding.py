@@ -9,7 +9,15 @@ import sqlalchemy as sa
 
 from learning_pipeline.errors import StoreError
 from learning_pipeline.model import BatchOutput, Counters
-from learning_pipeline.store import Store, stage_table
+from learning_pipeline.store import (
+    Store,
+    ToOffset,
+    ToStep,
+    ToTime,
+    patterns,
+    stage_table,
+)
+from learning_pipeline.store.schema import tombstones
 from learning_pipeline_tests.store.samples import (
     PARTITION,
     STAGE,
@@ -49,7 +57,7 @@ def test_a_rewind_goes_to_the_step_at_or_before_the_offset(
     assert checkpoint.fingerprint == (fingerprint_at(goes_to) if goes_to else None)
     assert checkpoint.counters.row_count == len(kept.rows)
     assert checkpoint.counters.events_by_kind == kept.counters.events_by_kind
-    assert (checkpoint.seen_size_bytes, checkpoint.synced_offset) == (None, 0)
+    assert (checkpoint.seen_signature, checkpoint.synced_offset) == (None, 0)
     assert [row["offset"] for row in store.iterate_patterns()] == [
         row[0] for row in kept.rows
     ]
@@ -192,3 +200,127 @@ def test_rows_of_a_users_own_table_are_taken_back_too(store: Store) -> None:
     assert rewound.row_count == 1
     assert store.clear(stage="mine", partition=PARTITION).row_count == 2
     assert len(list(store.iterate_patterns())) == len(batch_output(0, 300).rows)
+
+
+def _read_three(
+    store: Store, *, stage: str = STAGE, table: sa.Table = patterns
+) -> None:
+    """Three generations, up to 300, 200 and 100, and 50 late ones of the first."""
+    with open_session(store, stage=stage, table=table) as session:
+        claim = session.claim(PARTITION)
+        for generation, end in enumerate((300, 200, 100)):
+            claim = commit_to(
+                session, begin(session, claim, generation=generation), end
+            )
+        claim = begin(session, claim, generation=0)
+        claim = session.commit(
+            claim,
+            batch_output(300, 350),
+            end_offset=350,
+            fingerprint=fingerprint_at(350),
+            size_bytes=1000,
+            is_late=True,
+        )
+        begin(session, claim, generation=2)
+
+
+@pytest.mark.parametrize("generation", [0, 1, 2])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_a_rewind_goes_back_over_generations(
+    store: Store, generation: int, offset: int
+) -> None:
+    """Counts are those of all before it; where it stood elsewhere is kept or reset."""
+    _read_three(store)
+    (rewound,) = store.rewind_all(
+        stages=[STAGE], partition=PARTITION, to=ToOffset(offset, generation)
+    )
+    checkpoint = _checkpoint(store)
+    assert (checkpoint.generation, checkpoint.offset) == (generation, offset)
+    assert list(store.contradictions()) == []
+    ends = (350, 200, 100)
+    before = [*ends[:generation], offset]
+    expected = Counters()
+    for end in before:
+        expected += batch_output(0, end).counters
+    assert checkpoint.counters.record_count == expected.record_count
+    assert checkpoint.counters.events_by_kind == expected.events_by_kind
+    assert checkpoint.counters.generation_change_count == 2
+    assert [
+        (each.generation, each.start_offset, each.end_offset)
+        for each in rewound.taken_back
+    ] == [
+        (number, offset if number == generation else 0, ends[number])
+        for number in range(generation, 3)
+        if offset < ends[number] or number > generation
+    ]
+    state = store.partition_states([PARTITION])[PARTITION]
+    assert {
+        number: position.offset for (_, number), position in state.positions.items()
+    } == {
+        number: ends[number] if number < generation else 0
+        for number in range(3)
+        if number != generation
+    }
+
+
+def test_stages_go_back_together_or_not_at_all(store: Store, store_url: str) -> None:
+    """One that cannot go there keeps the others; one not yet there stays."""
+    mine = stage_table("mine", *(column.copy() for column in patterns.columns[4:]))
+    _read_three(store)
+    with open_session(store, stage="mine", table=mine) as session:
+        commit_to(session, begin(session, session.claim(PARTITION)), 100)
+    both = [STAGE, "mine"]
+    before = contents(store_url)
+    with pytest.raises(StoreError, match="different generations"):
+        store.rewind_all(stages=both, partition=PARTITION, to=ToOffset(0))
+    with pytest.raises(StoreError, match="no step"):
+        store.rewind_all(stages=both, partition=PARTITION, to=ToTime("2020"))
+    with pytest.raises(StoreError, match="no checkpoint"):
+        store.rewind_all(stages=[STAGE, "x"], partition=PARTITION, to=ToOffset(0, 0))
+    assert contents(store_url) == before
+    (only,) = store.rewind_all(
+        stages=both, partition=PARTITION, to=ToOffset(200, 0), dry_run=True
+    )
+    assert only.stage == STAGE
+    rewound = store.rewind_all(stages=both, partition=PARTITION, to=ToOffset(0, 0))
+    assert [each.stage for each in rewound] == both
+    assert {each.offset for each in store.checkpoints()} == {0}
+    assert list(store.iterate_patterns()) == []
+
+
+def test_a_generation_that_retain_has_just_deleted_is_not_taken_back(
+    store: Store, store_url: str
+) -> None:
+    """Between the look at the files and the transaction."""
+    _read_three(store)
+    engine = sa.create_engine(store_url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(tombstones).values(
+                partition_id=1,
+                generation=1,
+                file_key="gone",
+                size_bytes=200,
+                start_offset=0,
+                end_offset=200,
+                digest=b"",
+                action="delete",
+                retired_at="2026",
+            )
+        )
+    engine.dispose()
+    before = contents(store_url)
+    to = ToOffset(0, 1)
+    with pytest.raises(StoreError, match="deletes generation 1"):
+        store.rewind_all(stages=[STAGE], partition=PARTITION, to=to)
+    assert contents(store_url) == before
+    store.rewind_all(stages=[STAGE], partition=PARTITION, to=to, known_deleted=[1])
+    assert _checkpoint(store).generation == 1
+
+
+def test_the_history_keeps_as_many_steps_as_were_asked_for(store: Store) -> None:
+    """And the start of each generation; twenty by default."""
+    process(store, 900, history_count=3)
+    assert [step.end_offset for step in store.history()] == [0, 700, 800, 900]
+    with pytest.raises(StoreError, match="has no step 3 in its history; it has 1, 8"):
+        store.rewind_all(stages=[STAGE], partition=PARTITION, to=ToStep(3))

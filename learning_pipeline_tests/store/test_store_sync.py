@@ -137,7 +137,7 @@ def test_the_synced_offset_is_recorded_and_survives_later_commits(
         assert [each.synced_offset for each in store.checkpoints()] == [200, 100]
         claim = session.claim(PARTITION)
         claim = commit_to(session, claim, 300)
-        session.finish_pass(claim, seen_size_bytes=300, seen_mtime_ns=1)
+        session.finish_pass(claim, seen_signature="seen", size_bytes=300)
         [checkpoint] = store.checkpoints(keys=[PARTITION])
         assert (checkpoint.offset, checkpoint.synced_offset) == (300, 200)
         begin(session, claim, generation=1)

@@ -16,7 +16,12 @@ from learning_pipeline.errors import (
     TelemetryFileMissingError,
     TelemetryFileUnreadableError,
 )
-from learning_pipeline.telemetry import open_telemetry_file, stat_file
+from learning_pipeline.telemetry import (
+    Listings,
+    missing,
+    open_telemetry_file,
+    telemetry_matcher,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +34,9 @@ def open_descriptor_count() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_an_open_file_tells_its_size_and_age(root: Path, write_file: WriteFile) -> None:
+def test_an_open_file_tells_its_size_and_inode(
+    root: Path, write_file: WriteFile
+) -> None:
     """As they were when it was opened, also after it grew."""
     path = write_file("a b/c.jsonl", b"123\n")
     status = path.stat()
@@ -38,7 +45,7 @@ def test_an_open_file_tells_its_size_and_age(root: Path, write_file: WriteFile) 
         path.write_bytes(b"1234567\n")
 
         assert file.partition == "a%20b/c.jsonl"
-        assert (file.size_bytes, file.mtime_ns) == (4, status.st_mtime_ns)
+        assert (file.size_bytes, file.inode) == (4, status.st_ino)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +81,7 @@ def test_what_cannot_be_read_is_refused_and_said_why(
 
     attempts: tuple[Callable[[Path, str], object], ...] = (
         open_telemetry_file,
-        stat_file,
+        look_at,
     )
     for attempt in attempts:
         with pytest.raises(expected, match=advice) as caught:
@@ -190,3 +197,10 @@ def test_a_closed_file_is_not_read(
     assert open_descriptor_count() == before
     with pytest.raises(ValueError, match="closed"):
         next(batches)
+
+
+def look_at(root: Path, key: str) -> None:
+    """Look for the files behind a partition, without opening them."""
+    listings = Listings(root, telemetry_matcher(["**/*.jsonl"]))
+    if not listings.files_of(key, lambda _: ()).files:
+        raise missing(key)

@@ -11,10 +11,9 @@ import pytest
 
 from learning_pipeline.errors import (
     ConfigurationError,
-    TelemetryFileMissingError,
     TelemetryFileUnreadableError,
 )
-from learning_pipeline.telemetry import Discovery, decode_key, discover, stat_file
+from learning_pipeline.telemetry import Discovery, decode_key, discover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,6 @@ def test_files_are_found_in_order_of_their_keys(
         "b.jsonl",
     ]
     assert found.files[0].size_bytes == 5
-    assert found.files[0] == stat_file(root, "%FF.jsonl")
     assert found.problems == []
 
 
@@ -335,9 +333,3 @@ def test_every_key_found_leads_back_to_its_file(
     for file in discover(root, JSONL).files:
         path = decode_key(file.partition)
         assert (root / os.fsdecode(path)).read_bytes() == path
-
-
-def test_a_file_that_is_gone_has_no_status(root: Path) -> None:
-    """As with opening it."""
-    with pytest.raises(TelemetryFileMissingError):
-        stat_file(root, "gone.jsonl")

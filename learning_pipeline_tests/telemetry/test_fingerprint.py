@@ -106,21 +106,31 @@ def test_the_comparison_sees_the_file_as_it_is_now(
         assert file.compare(OFFSET, take(LINES, OFFSET)) is Verdict.SAME
 
 
-def test_a_file_is_known_again_by_its_prefix(root: Path, write_file: WriteFile) -> None:
-    """A shorter file has no such prefix."""
+def test_a_file_is_known_again_by_its_landmarks(
+    root: Path, write_file: WriteFile
+) -> None:
+    """Also a file that is shorter; one that begins alike and goes on otherwise not."""
     write_file("a.jsonl", LINES)
 
     with open_telemetry_file(root, "a.jsonl") as file:
-        assert file.prefix_matches(1000, digest(LINES[:1000]))
-        assert not file.prefix_matches(1000, digest(LINES[:999]))
-        assert not file.prefix_matches(len(LINES) + 1, digest(LINES))
+        landmarks = file.landmarks(b"", len(LINES))
+        assert file.landmarks(file.landmarks(b"", 100), len(LINES)) == landmarks
+        assert file.has_landmarks(landmarks)
+    write_file("a.jsonl", LINES[:1000])
+    with open_telemetry_file(root, "a.jsonl") as file:
+        assert file.has_landmarks(landmarks)
+    write_file("a.jsonl", LINES[:600] + b"x" + LINES[601:])
+    with open_telemetry_file(root, "a.jsonl") as file:
+        assert not file.has_landmarks(landmarks)
 
 
 @pytest.mark.parametrize(
     "look",
     [
         lambda file: file.compare(OFFSET, take(LINES, OFFSET)),
-        lambda file: file.prefix_matches(10, b""),
+        lambda file: file.has_landmarks(bytes(8)),
+        lambda file: file.landmarks(b"", 100),
+        lambda file: file.end_digest(),
     ],
 )
 def test_a_read_error_while_comparing_is_no_verdict(
