@@ -204,8 +204,7 @@ def rewind(  # noqa: PLR0913 - one for each option
             planned = rewind_one(known_deleted=deleted if lost else ())
     for each in planned:
         _say(each, dry_run=dry_run)
-    for why in lost:
-        click.echo(f"{file}: cannot be learned again: {why}")
+    _say_lost(file, lost)
     if not planned:
         click.echo(f"{file}: no stage has read beyond that")
 
@@ -218,11 +217,15 @@ def rewind(  # noqa: PLR0913 - one for each option
 def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> None:
     """Forget all that was learned from files, of all their generations.
 
-    What came from a generation whose file is gone cannot be learned again.
+    The next run reads every file of theirs that is still there. What came from a
+    generation whose file is gone cannot be learned again; it is named.
     """
-    with stored_so_far(load_settings()) as store:
+    settings = load_settings()
+    with stored_so_far(settings) as store:
         for file in files:
-            _say(store.clear(stage=stage, partition=file, dry_run=True), dry_run=True)
+            planned = store.clear(stage=stage, partition=file, dry_run=True)
+            _say(planned, dry_run=True)
+            _say_lost(file, _unlearnable(settings, store, [planned]))
         if dry_run:
             return
         if not yes:
@@ -248,6 +251,11 @@ def _say(rewound: Rewound, *, dry_run: bool) -> None:
             f"  generation {span.generation}: bytes "
             f"{span.start_offset}-{span.end_offset}"
         )
+
+
+def _say_lost(file: str, lost: Sequence[str]) -> None:
+    for why in lost:
+        click.echo(f"{file}: cannot be learned again: {why}")
 
 
 def _of(files: tuple[str, ...]) -> str:

@@ -16,7 +16,9 @@ import dagster as dg
 import msgspec
 
 from learning_pipeline.defs.partitions import keys_of_run
+from learning_pipeline.extraction import are_extractors_installed
 from learning_pipeline.model import Checkpoint, FileStatus
+from learning_pipeline.settings import Settings
 from learning_pipeline.store import Store
 
 UNFINISHED = (
@@ -118,13 +120,24 @@ class UnderWay(msgspec.Struct, frozen=True):
     run_count: int = 0
 
 
+def longest_silence_seconds(settings: Settings) -> float:
+    """How long a run that lives may commit nothing.
+
+    Each event of a batch may take an extractor of a user's all of its time.
+    """
+    if not are_extractors_installed():
+        return settings.run_lease_seconds
+    batch_seconds = settings.checkpoint_interval * settings.extractor_timeout_seconds
+    return max(settings.run_lease_seconds, batch_seconds)
+
+
 def runs_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     instance: dg.DagsterInstance,
     store: Store,
     known: Sequence[str],
     *,
     stage: str,
-    lease_seconds: int,
+    lease_seconds: float,
     now: datetime,
 ) -> UnderWay:
     """The runs of the stage that live, or are about to start.

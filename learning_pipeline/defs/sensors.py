@@ -22,6 +22,7 @@ from learning_pipeline.defs.planning import (
     UnreadFile,
     choose,
     files_with_unread,
+    longest_silence_seconds,
     remember,
     runs_under_way,
 )
@@ -125,7 +126,7 @@ def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
                 store,
                 known,
                 stage=STAGE,
-                lease_seconds=settings.run_lease_seconds,
+                lease_seconds=longest_silence_seconds(settings),
                 now=now,
             )
     ready = choose(unread, asks, busy=under_way.keys, now=now.timestamp())

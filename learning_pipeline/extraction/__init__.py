@@ -52,6 +52,7 @@ __all__ = [
     "PatternDraft",
     "PatternExtractor",
     "Redactor",
+    "are_extractors_installed",
     "build_extractor",
     "dead_letter",
     "decode_event",

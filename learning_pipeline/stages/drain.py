@@ -119,7 +119,9 @@ class PartitionDrain:
         one = Passage(self._session, self._committer, self._reading, files, self._log)
         is_complete = one.read_all()
         claim = one.claim
-        if is_complete:
+        if not is_complete:
+            one.remember()
+        else:
             claim = one.settle()
             if one.unreadable is not None:
                 raise one.unreadable

@@ -7,6 +7,7 @@ there says where to go on.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import msgspec
 
 from learning_pipeline.errors import (
-    TelemetryError,
     TelemetryFileMissingError,
     TelemetryFilesMovedError,
     TelemetryFileUnreadableError,
@@ -87,9 +87,26 @@ class Passage:
             except TelemetryFileUnreadableError as error:
                 if physical.is_active:
                     raise
+                if self._is_being_compressed(physical, error):
+                    continue
                 # The others go on; this one is named at the end.
                 self.unreadable = error
         return not (self._committer.is_out_of_budget and self._has_rest)
+
+    def _is_being_compressed(
+        self, physical: PhysicalFile, error: TelemetryFileUnreadableError
+    ) -> bool:
+        """Whether what is not complete is just being made from a file that is there."""
+        cause = error.__cause__
+        return (
+            physical.compression is not None
+            and isinstance(cause, OSError)
+            and cause.errno == errno.EBADMSG
+            and any(
+                physical.key == other.key + physical.compression.value
+                for other in self._files.files
+            )
+        )
 
     def _is_passed(self, physical: PhysicalFile, sightings: Sequence[Sighting]) -> bool:
         if physical.is_active:
@@ -138,7 +155,7 @@ class Passage:
                 self._note(file, physical, generation)
 
     def settle(self) -> Claim:
-        """Count what is lost with files that are gone; remember what files are."""
+        """Count what is lost with files that are gone; after all were read."""
         if self.unreadable is None:
             lost_bytes = self._known.lost_bytes(frozenset(self._found))
             if lost_bytes:
@@ -152,13 +169,17 @@ class Passage:
             _sighting(physical, number, size_bytes, end_digest)
             for size_bytes, end_digest, physical in self._copies
         ]
+        self.remember()
+        return self.claim
+
+    def remember(self) -> None:
+        """Note what was found out of the files, so that it is not asked again."""
         if self._sightings:
             self._session.note_sightings(
                 self.claim,
                 self._sightings,
                 there=[physical.key for physical in self._files.files],
             )
-        return self.claim
 
     def _look_up_again(self) -> None:
         # With one file there is nothing left to be known again.
@@ -305,13 +326,10 @@ class Passage:
     def _holds(
         self, other: PhysicalFile, generation: Generation, file: TelemetryFile
     ) -> bool:
-        try:
-            opened = open_telemetry_file(
-                self._reading.telemetry_root, other.key, other.compression
-            )
-        except TelemetryError:
-            return False
-        with opened:
+        # One that cannot be read might be it: then this one is not begun either.
+        with open_telemetry_file(
+            self._reading.telemetry_root, other.key, other.compression
+        ) as opened:
             found = self._known.recognise(opened)
             return (
                 found.generation is not None

@@ -22,7 +22,7 @@ from learning_pipeline.errors import (
     TelemetryFileMissingError,
 )
 from learning_pipeline.model import FileStatus, PhysicalFile, Sighting
-from learning_pipeline.stages.passing import passed
+from learning_pipeline.stages.passed_files import passed
 from learning_pipeline.steps import reached
 from learning_pipeline.store import PartitionState, Store, Tombstone, utc_now
 from learning_pipeline.telemetry import (

@@ -17,16 +17,19 @@ from learning_pipeline.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from learning_pipeline.store.read_only import sqlite_path
+from learning_pipeline.store.second_look import look_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _DAMAGE_SIGNS = (
     "malformed",
     "not a database",
     "unsupported file",
-    "could not decode to utf-8",
 )
+_GARBLED_TEXT_SIGN = "could not decode to utf-8"
 _DAMAGE = (
     psycopg.errors.DataCorrupted,
     psycopg.errors.IndexCorrupted,
@@ -59,33 +62,40 @@ def shown_url(url: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(url: str) -> Iterator[None]:
+def explained(url: str, file: Path | None = None) -> Iterator[None]:
     """Turn what a database driver raises into the errors of this project.
+
+    Args:
+        url: The database.
+        file: Where it is, while that is elsewhere.
 
     Raises:
         StateDamagedError: The database is malformed.
-        StoreUnavailableError: Locked, full, read-only, gone, refused.
+        StoreUnavailableError: Locked, full, read-only, gone, refused; or SQLite could
+            not read it, and calls that malformed.
         StoreError: Anything else that the database refused.
     """
     try:
         yield
     except DBAPIError as error:
-        raise _explain(error.orig or error, url) from _harmless(error, url)
+        raise _explain(error.orig or error, url, file) from _harmless(error, url)
     except _UNWRAPPED as error:
-        raise _explain(error, url) from _harmless(error, url)
+        raise _explain(error, url, file) from _harmless(error, url)
 
 
-def _explain(error: BaseException, url: str) -> StoreError:
+def _explain(error: BaseException, url: str, file: Path | None) -> StoreError:
     shown = shown_url(url)
     cause = _without_password(_primary_text(error), url)
     if isinstance(error, _GARBLED):
         # Its own text quotes what is stored.
         return damaged(shown, f"{type(error).__name__} in what is stored")
-    if isinstance(error, _DAMAGE) or (
-        isinstance(error, sqlite3.DatabaseError)
-        and any(sign in cause.lower() for sign in _DAMAGE_SIGNS)
-    ):
+    if isinstance(error, _DAMAGE):
         return damaged(shown, cause)
+    if isinstance(error, sqlite3.DatabaseError):
+        if any(sign in cause.lower() for sign in _DAMAGE_SIGNS):
+            return damaged_or_unread(url, cause, file)
+        if _GARBLED_TEXT_SIGN in cause.lower():
+            return damaged(shown, cause)
     if isinstance(error, _UNAVAILABLE):
         return StoreUnavailableError(
             f"the state database {shown} cannot be used: {cause}. Nothing of the "
@@ -101,6 +111,28 @@ def _primary_text(error: BaseException) -> str:
     # What SQLite cannot decode it quotes, and that is text from telemetry.
     text = (primary or str(error)).partition(" with text ")[0]
     return " ".join(text.split()).rstrip(".")
+
+
+def damaged_or_unread(url: str, cause: str, file: Path | None = None) -> StoreError:
+    """The error for what SQLite calls damaged, once it was looked at again."""
+    shown, path = shown_url(url), file or sqlite_path(url)
+    second = look_again(path) if path is not None else None
+    if second is None or not (second.is_sound or second.unreadable):
+        return damaged(shown, cause)
+    if second.unreadable:
+        return StoreUnavailableError(
+            f"the state database {shown} cannot be read: {second.unreadable}. Nothing "
+            "of the current batch was kept; once the cause is gone, run again and it "
+            "resumes. If it stays so, `learning-pipeline rebuild --even-if-healthy` "
+            "moves the file aside and puts a backup or an empty one in its place.",
+            cause=second.unreadable,
+        )
+    return StoreUnavailableError(
+        f"a read of the state database {shown} failed ({cause}), but it was read again "
+        "and is sound. Nothing of the current batch was kept; run again and it "
+        "resumes. If it happens again, check the disk and the system's log.",
+        cause=cause,
+    )
 
 
 def damaged(shown: str, cause: str) -> StateDamagedError:

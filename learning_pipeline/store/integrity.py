@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from learning_pipeline.store.failures import damaged, shown_url
+from learning_pipeline.store.failures import damaged_or_unread
 from learning_pipeline.store.schema import metadata
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def integrity_problems(
     argument = table or MAX_PROBLEMS
     rows = connection.exec_driver_sql(f"PRAGMA integrity_check({argument})")
     lines = [line for text in rows.scalars() for line in str(text).splitlines()]
-    return [line for line in lines if line != "ok"][:MAX_PROBLEMS]
+    # The line with the stars only says which database: there is one.
+    return [line for line in lines if line != "ok" and not line.startswith("***")][
+        :MAX_PROBLEMS
+    ]
 
 
 def refuse_broken(connection: sa.Connection, *, whole: bool = False) -> None:
@@ -44,6 +47,7 @@ def refuse_broken(connection: sa.Connection, *, whole: bool = False) -> None:
 
     Raises:
         StateDamagedError: It is.
+        StoreUnavailableError: It could not be read.
     """
     size_bytes = Path(str(connection.engine.url.database)).stat().st_size
     whole = whole or size_bytes <= WHOLE_CHECK_BYTES
@@ -52,7 +56,7 @@ def refuse_broken(connection: sa.Connection, *, whole: bool = False) -> None:
         problems = integrity_problems(connection, table)
         if problems:
             url = connection.engine.url.render_as_string(hide_password=False)
-            raise damaged(shown_url(url), problems[0])
+            raise damaged_or_unread(url, problems[0])
 
 
 def _there(connection: sa.Connection) -> list[str | None]:

@@ -59,8 +59,8 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
 
 def find_step(
     steps: Sequence[Step], to: Target, *, ends: Mapping[int, int], where: str
-) -> Step:
-    """The step that `to` means.
+) -> Step | None:
+    """The step that `to` means; None for where nothing has been read.
 
     Args:
         steps: The kept ones, in the order of `in_order`; at least one.
@@ -105,7 +105,7 @@ def _find_by_time(steps: Sequence[Step], to: ToTime, where: str) -> Step:
 
 def _find_by_offset(
     steps: Sequence[Step], to: ToOffset, ends: Mapping[int, int], where: str
-) -> Step:
+) -> Step | None:
     generation = to.generation
     if generation is None or generation not in ends:
         message = (
@@ -116,6 +116,8 @@ def _find_by_offset(
     end = ends[generation]
     there = [each for each in steps if each["generation"] == generation]
     reached = [each for each in there if each["offset"] <= to.offset]
+    if not reached and 0 <= to.offset <= end and generation == min(ends):
+        return None
     if to.offset > end or not reached:
         message = (
             f"{where} stands at offset {end} of generation {generation}; it can be "

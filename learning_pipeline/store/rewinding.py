@@ -144,10 +144,8 @@ def clear(
 def _rewind(place: StagePlace, to: Target, *, dry_run: bool) -> Rewound:
     if isinstance(to, ToOffset) and to.generation is None:
         to = ToOffset(to.offset, place.row["generation"])
-    if not place.steps and to == ToOffset(0, place.row["generation"]):
-        return place.go_to(None, dry_run=dry_run)
-    if not place.steps:
-        message = f"{place.where} stands at offset 0 and has no history to go back in"
+    if not place.steps and not isinstance(to, ToOffset):
+        message = f"{place.where} has no history to go back in"
         raise StoreError(message)
     step = find_step(place.steps, to, ends=place.ends, where=place.where)
     return place.go_to(step, dry_run=dry_run)

@@ -515,9 +515,7 @@ class StageSession:
         return Claim(claim.partition_id, claim.fence, after)
 
     @repeated_when_cut
-    def retry(
-        self, claim: Claim, generation: int, retries: Sequence[Retry]
-    ) -> Claim:
+    def retry(self, claim: Claim, generation: int, retries: Sequence[Retry]) -> Claim:
         """Put what records give now in place of their dead letters, all or nothing.
 
         Args:

@@ -228,10 +228,7 @@ def list_files(
 
 
 def in_order(found: Iterable[tuple[RotatedName, PhysicalFile]]) -> list[PhysicalFile]:
-    """Oldest first: by what the names say, by time where those cannot be compared.
-
-    Of a file and its compressed twin only the file is kept: the twin is being made.
-    """
+    """Oldest first: by what the names say, by time where those cannot be compared."""
     lanes: dict[object, list[tuple[RotatedName, PhysicalFile]]] = {}
     for reading, file in found:
         lanes.setdefault((reading.scheme, len(reading.rank)), []).append(
@@ -243,14 +240,7 @@ def in_order(found: Iterable[tuple[RotatedName, PhysicalFile]]) -> list[Physical
 
 def _lane(lane: list[tuple[RotatedName, PhysicalFile]]) -> list[PhysicalFile]:
     lane.sort(key=lambda each: (each[0].rank, each[1].mtime_ns, each[1].key))
-    keys = {file.key for _, file in lane}
-    return [
-        file
-        for _, file in lane
-        if not (
-            file.compression and file.key.removesuffix(file.compression.value) in keys
-        )
-    ]
+    return [file for _, file in lane]
 
 
 def signature_of(files: Iterable[PhysicalFile]) -> str:

@@ -157,3 +157,15 @@ def test_all_stages_go_together(rotated: Pipeline) -> None:
     unknown = rewind(rotated, "--stage", "interaction_patterns", "--stage", "b")
     assert (unknown.code, "no checkpoint of b" in unknown.errors) == (1, True)
     assert json.dumps(rotated.export()) != json.dumps(before)
+
+
+def test_a_clear_names_what_cannot_be_learned_again(rotated: Pipeline) -> None:
+    """And forgets it all the same; the others are read again."""
+    before = rotated.export()
+    (rotated.telemetry / "a.jsonl-20260102").unlink()
+    cleared = run(rotated, "checkpoints", "clear", "a.jsonl", "--yes")
+    assert cleared.code == 0
+    assert "a.jsonl: cannot be learned again: generation 1" in cleared.output
+    assert "generation 0 of" not in cleared.output.partition("cannot be")[2]
+    assert run(rotated, "process").code == 0
+    assert rotated.export() == [row for row in before if row["generation"] != 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from learning_pipeline.errors import ConfigurationError, StoreUnavailableError
 from learning_pipeline.settings import load_settings
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.defs.workbench import Workbench
+from learning_pipeline_tests.extraction import poisonous
 
 LINE = next(generate_lines(1))
 
@@ -139,6 +141,24 @@ def test_a_file_with_a_run_under_way_is_not_asked_for_again(ticker: Ticker) -> N
     ticker.bench.append("a.jsonl", LINE)
     ticker.after = timedelta(days=1)
     assert ticker.requests() == []
+
+
+def test_a_run_of_slow_extractors_may_be_silent_for_a_whole_batch(
+    ticker: Ticker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another run would fence it off, and be fenced off in its turn, for ever."""
+    poisonous.install(tmp_path / "packages")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    settings = load_settings()
+    batch_seconds = settings.checkpoint_interval * settings.extractor_timeout_seconds
+    assert batch_seconds > settings.run_lease_seconds + 40
+    ticker.bench.write("a.jsonl", LINE)
+    (tags,) = ticker.requests()
+    ticker.bench.record_run(dg.DagsterRunStatus.STARTED, tags)
+    ticker.after = timedelta(seconds=batch_seconds - 20)
+    assert ticker.requests() == []
+    ticker.after = timedelta(seconds=batch_seconds + 20)
+    assert len(ticker.requests()) == 1
 
 
 def fail_a_run(ticker: Ticker) -> None:

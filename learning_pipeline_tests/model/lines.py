@@ -23,7 +23,10 @@ class Outcome:
 
 
 def good_line(name: str, *, padding: int = 0) -> bytes:
-    """A line that gives one row, whose text is `name` and the padding."""
+    """A line that gives one row, whose text is the padding and `name`.
+
+    The name is in its first bytes and in its last: by those, files are told apart.
+    """
     event = {
         "event": "error_resolution",
         "error_description": text_of(name, padding=padding),
@@ -39,7 +42,7 @@ def bad_line(name: str) -> bytes:
 
 def text_of(name: str, *, padding: int = 0) -> str:
     """The text of the row that `good_line` gives."""
-    return f"{name} {'la ' * padding}".strip()
+    return f"{name} {'la ' * padding}{name}"
 
 
 @lru_cache(maxsize=4096)

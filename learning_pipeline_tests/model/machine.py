@@ -37,7 +37,7 @@ from learning_pipeline_tests.model.subject import (
 from learning_pipeline_tests.model.world import CHANGES, NAMINGS, World
 
 STEMS = ("a", "b")
-HEADERS = (b"", b"", good_line("the same"), good_line("the same", padding=500))
+HEADERS = (b"", b"", good_line("the same"), good_line("the same", padding=200))
 
 stages = st.sampled_from(sorted(STAGES))
 stems = st.sampled_from(STEMS)
@@ -91,7 +91,9 @@ class Telemetry(RuleBasedStateMachine):
         self.subject.root.mkdir()
         new_database(self.folder.parent / "lp-model-template.db", self.folder)
         for stem, naming in zip(STEMS, namings, strict=True):
-            self.worlds[stem] = World(self.subject.root, stem, naming, header)
+            world = World(self.subject.root, stem, naming, header)
+            world.append(interval, 0)
+            self.worlds[stem] = world
 
     # What happens to files.
 

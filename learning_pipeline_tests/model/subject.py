@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from learning_pipeline import logs, steps
+from learning_pipeline.errors import LearningPipelineError, StoreError
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.model import Checkpoint, Progress
 from learning_pipeline.stages import PartitionDrain, Reading, TelemetryStream, Transform
@@ -180,7 +181,9 @@ class Subject:
                     (stage, partition),
                 ).fetchall()
             )
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master")
+            }
             rows = (
                 database.execute(
                     f"SELECT generation, offset, {one.column} FROM {one.table.name}"  # noqa: S608
@@ -218,10 +221,21 @@ class Subject:
         )
         with contextlib.ExitStack() as stack:
             stack.enter_context(session)
-            yield session
-            if stage not in self._idle:
-                stack.pop_all()
-                self._idle[stage] = session
+            try:
+                yield session
+            except StoreError:
+                raise
+            except LearningPipelineError:
+                self._keep(stage, session, stack)
+                raise
+            self._keep(stage, session, stack)
+
+    def _keep(
+        self, stage: str, session: StageSession, stack: contextlib.ExitStack
+    ) -> None:
+        if stage not in self._idle:
+            stack.pop_all()
+            self._idle[stage] = session
 
     def _reading(self, max_bytes: int) -> Reading:
         limits = ReadLimits(

@@ -244,16 +244,14 @@ def test_the_last_line_of_a_rotated_file_is_retried_without_its_newline(
     assert state(engine)[:3] == state(fresh)[:3]
 
 
-@pytest.mark.parametrize("is_replaced", [False, True])
-def test_letters_whose_bytes_are_gone_stay(
-    engine: Engine, *, is_replaced: bool
-) -> None:
-    """They are reported, and nothing of another file is taken for them."""
+@pytest.mark.parametrize("instead", [b"", content(3), content(1)[:-500]])
+def test_letters_whose_bytes_are_gone_stay(engine: Engine, instead: bytes) -> None:
+    """They are reported, and nothing of another or a cut-off file is taken for them."""
     read(engine, content(1))
     before = state(engine)
     (engine.root / ACTIVE).rename(engine.folder / "elsewhere")
-    if is_replaced:
-        engine.write(content(3))
+    if instead:
+        engine.write(instead)
     outcome = retry(engine)
     assert (outcome.processed_count, len(outcome.unread)) == (0, 6)
     assert state(engine) == before

@@ -345,6 +345,20 @@ def test_a_copy_that_is_being_compressed_is_left_alone(
     assert_read(engine, tmp_path, FIRST, SECOND)
 
 
+def test_a_compressed_file_beside_another_of_its_name_is_read(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Numbers may move on and leave what was compressed where it is."""
+    engine.write(content(FIRST), "a.jsonl.1")
+    os.utime(engine.root / "a.jsonl.1", ns=(0, 1))
+    compress_gzip(engine.root / "a.jsonl.1")
+    os.utime(engine.root / "a.jsonl.1.gz", ns=(0, 1))
+    engine.write(content(SECOND), "a.jsonl.1")
+    engine.write(content(THIRD))
+    engine.drain()
+    assert_read(engine, tmp_path, FIRST, SECOND, THIRD)
+
+
 def test_a_rotated_file_is_no_partition_of_its_own(engine: Engine) -> None:
     """The message names the partition that it is read with."""
     engine.write(content(FIRST))

@@ -348,6 +348,7 @@ def test_dead_letters_read_back_with_their_range_reason_and_bytes(
         "stage": STAGE,
         "reason": "invalid_utf8",
         "detail": "byte 0",
+        "kind": None,
         "raw": "\\xff{",
         "run_id": "run-1",
     }

@@ -21,6 +21,7 @@ from learning_pipeline.errors import (
     StoreUnavailableError,
 )
 from learning_pipeline.store import Store, log_mover
+from learning_pipeline.store.second_look import SecondLook, look_again
 from learning_pipeline_tests.store.samples import (
     PARTITION,
     batch_output,
@@ -345,3 +346,31 @@ def test_a_second_store_in_the_process_does_not_take_the_locks_of_the_first(
         assert log_of(database).exists()
         commit_to(session, claim, 200)
     assert_exact(database, 200)
+
+
+def test_a_second_look_at_a_database_in_use_takes_no_lock_away(database: Path) -> None:
+    """Or who looks at it next believes to be the last, and deletes the log."""
+    with Store(url_to(database)) as store, open_session(store) as session:
+        claim = commit_to(session, begin(session, session.claim(PARTITION)), 100)
+        assert look_again(database) == SecondLook(is_sound=True)
+        subprocess.run([sys.executable, "-c", LOOK, str(database)], check=True)
+        assert log_of(database).exists()
+        commit_to(session, claim, 200)
+    assert_exact(database, 200)
+
+
+def test_a_second_look_says_what_cannot_be_read_and_changes_nothing(
+    database: Path,
+) -> None:
+    """What is damaged stays so; what is not there, or no file, is named."""
+    with Store(url_to(database)) as store:
+        process(store, 100)
+    content = database.read_bytes()
+    assert look_again(database) == SecondLook(is_sound=True)
+    assert [each.name for each in database.parent.iterdir()] == [database.name]
+    database.write_bytes(content[:8192] + bytes(4096) + content[12288:])
+    assert look_again(database) == SecondLook(is_sound=False)
+    is_folder = os.strerror(errno.EISDIR)
+    assert look_again(database.parent) == SecondLook(
+        is_sound=False, unreadable=is_folder
+    )

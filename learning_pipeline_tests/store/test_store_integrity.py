@@ -69,12 +69,12 @@ def test_an_index_that_disagrees_with_its_table_is_refused(path: Path) -> None:
 def test_a_large_database_is_checked_for_where_the_work_stands(
     path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    """Not for all of its rows at each open, but always for these."""
+    """Not for all of its rows at each open, but always for these; it says what."""
     monkeypatch.setattr(integrity, "WHOLE_CHECK_BYTES", 0)
     first_cell = (_page_of(path, table) - 1) * PAGE_BYTES + 8
     content = path.read_bytes()
     path.write_bytes(content[:first_cell] + b"\xff\xff" + content[first_cell + 2 :])
-    with pytest.raises(StateDamagedError):
+    with pytest.raises(StateDamagedError, match=r"damaged \([^*]"):
         Store(url_of(path))
 
 

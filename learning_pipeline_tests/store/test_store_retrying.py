@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from learning_pipeline.errors import FencedError
+from learning_pipeline.errors import FencedError, StageTableError
 from learning_pipeline.model import BatchOutput, Counters, DeadLetter
 from learning_pipeline.store import Claim, Retry, StageSession, Store
-from learning_pipeline.store.kinds import MAX_KINDS, OTHER_KINDS
+from learning_pipeline.store.kinds import MAX_KINDS, OTHER_KINDS, limit_kinds
+from learning_pipeline_tests.store.postgres_proxy import COMMIT, Cut, proxied
 from learning_pipeline_tests.store.samples import (
     PARTITION,
     STAGE,
@@ -190,6 +191,13 @@ def test_kinds_that_are_not_counted_one_by_one_stay_so(store: Store) -> None:
     assert counters(store).events_by_kind == names | {OTHER_KINDS: 2}
 
 
+def test_what_goes_of_a_kind_that_has_no_count_goes_from_the_others() -> None:
+    """Also when there is room for it by now."""
+    total = Counters(events_by_kind={"named": 1, OTHER_KINDS: 2})
+    delta = Counters(events_by_kind={"unnamed": -1, "named": -1})
+    assert limit_kinds(total, delta).events_by_kind == {"named": -1, OTHER_KINDS: -1}
+
+
 def test_a_retry_that_was_fenced_writes_nothing(store: Store, store_url: str) -> None:
     """And says so."""
     process(store, 300)
@@ -216,6 +224,41 @@ def test_a_run_under_way_is_fenced_by_a_retry(store: Store) -> None:
     assert list(store.contradictions()) == []
     assert batch_output(0, 100).dead_letters
     assert list(store.iterate_dead_letters()) == []
+
+
+def test_rows_that_do_not_fit_leave_every_letter_where_it_was(
+    store: Store, store_url: str
+) -> None:
+    """Letters, rows and counts are of one transaction."""
+    process(store, 300)
+    found = retries(store)
+    row = pattern_row(7)
+    twice = msgspec.structs.replace(found[0].output, rows=[row, row])
+    unfit = msgspec.structs.replace(found[0], output=twice)
+    with open_session(store) as session:
+        claim = session.claim(PARTITION)
+        before = contents(store_url)
+        with pytest.raises(StageTableError):
+            session.retry(claim, 0, [unfit, *found[1:]])
+    assert contents(store_url) == before
+
+
+@pytest.mark.parametrize("where", list(Cut))
+def test_a_retry_that_is_cut_in_its_commit_is_done_once(
+    postgres_url: str, where: Cut
+) -> None:
+    """Repeated over a new connection, it finds what it did, or not."""
+    with Store(postgres_url) as store, proxied(postgres_url) as (cutter, through):
+        process(store, 300)
+        before = counters(store)
+        found = retries(store)
+        with Store(through) as cut, open_session(cut) as session:
+            claim = session.claim(PARTITION)
+            cutter.cut_once(where, COMMIT)
+            claim = session.retry(claim, 0, found)
+        assert counters(store) == claim.checkpoint.counters
+        assert counters(store).row_count == before.row_count + 3
+        assert list(store.contradictions()) == []
 
 
 def _letters(store: Store) -> list[DeadLetter]:

@@ -265,7 +265,8 @@ def test_a_rewind_goes_back_over_generations(
 
 def test_stages_go_back_together_or_not_at_all(store: Store, store_url: str) -> None:
     """One that cannot go there keeps the others; one not yet there stays."""
-    mine = stage_table("mine", *(column.copy() for column in patterns.columns[4:]))
+    columns = [sa.Column(each.name, each.type) for each in list(patterns.columns)[4:]]
+    mine = stage_table("mine", *columns)
     _read_three(store)
     with open_session(store, stage="mine", table=mine) as session:
         commit_to(session, begin(session, session.claim(PARTITION)), 100)
