@@ -11,7 +11,12 @@ import click
 import msgspec
 
 from learning_pipeline.cli.keys import any_files, one_file, some_files
-from learning_pipeline.cli.output import echo_json, echo_table
+from learning_pipeline.cli.output import (
+    echo_json,
+    echo_json_list,
+    echo_long_table,
+    echo_table,
+)
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.cli.targets import TargetType
 from learning_pipeline.errors import ConfigurationError, StoreError
@@ -92,31 +97,30 @@ def show(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
 def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
     """The last steps of every file, or of these: what can be rewound to."""
     with stored_so_far(load_settings()) as store:
-        steps = store.history(stage=stage, keys=files or None)
-    if as_json:
-        echo_json([_step_as_json(each) for each in steps])
-        return
-    if not steps:
+        steps = store.iterate_history(stage=stage, keys=files or None)
+        if as_json:
+            echo_json_list(_step_as_json(each) for each in steps)
+            return
+        row_count = echo_long_table(
+            ["partition", "generation", "step", "bytes", "events", "run", "at"],
+            (
+                [
+                    step.partition,
+                    str(step.generation),
+                    str(step.sequence),
+                    f"{step.start_offset}-{step.end_offset}",
+                    str(step.counters.event_count),
+                    step.run_id[:8],
+                    step.committed_at,
+                ]
+                for step in steps
+            ),
+        )
+    if not row_count:
         click.echo(
             f"No commits of {stage}{_of(files)} yet; `learning-pipeline process` makes "
             "them."
         )
-        return
-    echo_table(
-        ["partition", "generation", "step", "bytes", "events", "run", "at"],
-        [
-            [
-                step.partition,
-                str(step.generation),
-                str(step.sequence),
-                f"{step.start_offset}-{step.end_offset}",
-                str(step.counters.event_count),
-                step.run_id[:8],
-                step.committed_at,
-            ]
-            for step in steps
-        ],
-    )
 
 
 @checkpoints.command()

@@ -87,7 +87,7 @@ def _contents(settings: Settings, store: ReadOnlyStore) -> Iterator[Check]:
     for name, look, well in (
         (
             "committed_ranges",
-            lambda: range_problems(store.history(), store.checkpoints()),
+            lambda: range_problems(store.iterate_history(), store.checkpoints()),
             "contiguous, none overlaps",
         ),
         (

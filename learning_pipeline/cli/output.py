@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +30,17 @@ def echo_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def echo_json_list(values: Iterable[object]) -> None:
+    """Print the same for a list, one value after the other, of however many."""
+    is_first = True
+    for value in values:
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        click.echo("[" if is_first else ",")
+        click.echo(textwrap.indent(text, "  "), nl=False)
+        is_first = False
+    click.echo("[]" if is_first else "\n]")
+
+
 def echo_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print a table; numbers, all but the first column, to the right."""
     if len(rows) > MAX_RICH_ROWS or not sys.stdout.isatty():
@@ -41,19 +54,46 @@ def echo_table(columns: list[str], rows: list[list[str]]) -> None:
     Console(markup=False, highlight=False, soft_wrap=True).print(table)
 
 
+def echo_long_table(columns: list[str], rows: Iterable[list[str]]) -> int:
+    """Print a table of however many rows, if there is one; gives how many there are.
+
+    What comes later may be wider than what stands above it.
+    """
+    remaining = iter(rows)
+    first = list(itertools.islice(remaining, MAX_RICH_ROWS))
+    row_count = len(first)
+    more = list(itertools.islice(remaining, MAX_RICH_ROWS))
+    if first and not more:
+        echo_table(columns, first)
+    elif more:
+        widths = _echo_plain_rows([columns, *first], [0] * len(columns))
+    while more:
+        row_count += len(more)
+        widths = _echo_plain_rows(more, widths)
+        more = list(itertools.islice(remaining, MAX_RICH_ROWS))
+    return row_count
+
+
 def _echo_plain_table(columns: list[str], rows: list[list[str]]) -> None:
     # A pipe has no width: nothing is folded that `grep` and `awk` are to read.
-    lines = [columns, *rows]
-    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    _echo_plain_rows([columns, *rows], [0] * len(columns))
+
+
+def _echo_plain_rows(rows: list[list[str]], least_widths: list[int]) -> list[int]:
+    widths = [
+        max(least, *map(cell_len, cells))
+        for least, cells in zip(least_widths, zip(*rows, strict=True), strict=True)
+    ]
     text = "\n".join(
         "  ".join(
             cell + padding if index == 0 else padding + cell
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
             for padding in (" " * (width - cell_len(cell)),)
         )
-        for line in lines
+        for row in rows
     )
     click.echo(text)
+    return widths
 
 
 @contextlib.contextmanager

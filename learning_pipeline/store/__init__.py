@@ -33,7 +33,8 @@ from learning_pipeline.store.retrying import Retry, StoredLetter
 from learning_pipeline.store.rewind_targets import Target, ToOffset, ToStep, ToTime
 from learning_pipeline.store.rewinding import Rewound, TakenBack
 from learning_pipeline.store.schema import patterns, stage_table
-from learning_pipeline.store.session import Claim, StageSession
+from learning_pipeline.store.session import StageSession
+from learning_pipeline.store.session_connection import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Sequence
@@ -138,6 +139,13 @@ class Store:
         """The kept steps, oldest first in each stage and partition."""
         with self._reading() as connection:
             return queries.select_history(connection, stage=stage, keys=keys)
+
+    def iterate_history(
+        self, *, stage: str | None = None, keys: Sequence[str] | None = None
+    ) -> Generator[HistoryStep, None, None]:
+        """The kept steps, by partition, stage and age, from one snapshot."""
+        with self._reading() as connection:
+            yield from queries.iterate_history(connection, stage=stage, keys=keys)
 
     def known_partitions(self, keys: Collection[str] | None = None) -> frozenset[str]:
         """Partition keys that some stage has begun to read, all or of these."""

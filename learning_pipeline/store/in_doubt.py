@@ -24,7 +24,7 @@ from learning_pipeline.store.schema import checkpoints
 
 if TYPE_CHECKING:
     from learning_pipeline.model import Checkpoint
-    from learning_pipeline.store.session import Claim
+    from learning_pipeline.store.session_connection import Claim
 
 WAITS_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Before each try to connect again: in all what a small server takes to restart."""

@@ -87,29 +87,48 @@ def select_history(
     keys: Sequence[str] | None = None,
 ) -> list[HistoryStep]:
     """Steps of the checkpoint history, oldest first in each stage and partition."""
-    steps: list[HistoryStep] = []
-    for chunk in _chunks(keys):
+    return sorted(
+        iterate_history(connection, stage=stage, keys=keys),
+        key=lambda step: (step.stage, step.partition, step.sequence),
+    )
+
+
+def iterate_history(
+    connection: sa.Connection,
+    *,
+    stage: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> Iterator[HistoryStep]:
+    """The same steps, by partition, stage and age; streamed."""
+    if keys is None:
+        keys = list(connection.execute(sa.select(partitions.c.partition_key)).scalars())
+    # Some files at a time: what the database sorts stays small.
+    for chunk in _chunks(sorted(keys)):
         query = (
             sa.select(checkpoint_history, partitions.c.partition_key)
             .join(partitions, partitions.c.id == checkpoint_history.c.partition_id)
             .where(*_where(checkpoint_history, stage, chunk))
-        )
-        steps += [
-            HistoryStep(
-                stage=row["stage"],
-                partition=row["partition_key"],
-                sequence=row["sequence"],
-                generation=row["generation"],
-                start_offset=row["start_offset"],
-                end_offset=row["offset"],
-                counters=decode_counters(row["counters"]),
-                is_generation_start=bool(row["is_generation_start"]),
-                run_id=row["run_id"],
-                committed_at=row["committed_at"],
+            .order_by(
+                _by_code_point(connection, partitions.c.partition_key),
+                _by_code_point(connection, checkpoint_history.c.stage),
+                checkpoint_history.c.sequence,
             )
-            for row in connection.execute(query).mappings()
-        ]
-    return sorted(steps, key=lambda step: (step.stage, step.partition, step.sequence))
+            .execution_options(yield_per=ROWS_PER_FETCH)
+        )
+        with connection.execute(query) as result:
+            for row in result.mappings():
+                yield HistoryStep(
+                    stage=row["stage"],
+                    partition=row["partition_key"],
+                    sequence=row["sequence"],
+                    generation=row["generation"],
+                    start_offset=row["start_offset"],
+                    end_offset=row["offset"],
+                    counters=decode_counters(row["counters"]),
+                    is_generation_start=bool(row["is_generation_start"]),
+                    run_id=row["run_id"],
+                    committed_at=row["committed_at"],
+                )
 
 
 def known_partitions(

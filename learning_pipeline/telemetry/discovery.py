@@ -247,7 +247,20 @@ def telemetry_matcher(patterns: Sequence[str]) -> IsTelemetry:
         ConfigurationError: A pattern can match nothing.
     """
     matches = _compiled(tuple(patterns)).fullmatch
-    return lambda path: matches(path) is not None
+    # `*.jsonl` would match `.jsonl`: its star may stand for nothing.
+    says_dot = tuple(
+        pattern
+        for pattern in patterns
+        if pattern.rpartition("/")[2].startswith((".", "\\."))
+    )
+    matches_hidden = _compiled(says_dot).fullmatch if says_dot else None
+
+    def is_telemetry(path: str) -> bool:
+        if not path.rpartition("/")[2].startswith("."):
+            return matches(path) is not None
+        return matches_hidden is not None and matches_hidden(path) is not None
+
+    return is_telemetry
 
 
 @lru_cache(maxsize=8)

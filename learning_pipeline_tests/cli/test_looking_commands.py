@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from learning_pipeline.cli import output
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
 from learning_pipeline_tests.pipeline import Pipeline
@@ -99,6 +101,43 @@ def test_history_lists_the_commits(processed: Pipeline) -> None:
     table = run(processed, "checkpoints", "history").output
     assert f"{ends[-2]}-{ends[-1]}" in table
     assert "b.jsonl" in table
+    both = run(processed, "checkpoints", "history", "--json").document
+    assert [step["partition"] for step in both] == sorted(
+        step["partition"] for step in both
+    )
+    assert [step for step in both if step["partition"] == "a.jsonl"] == steps
+    assert run(processed, "checkpoints", "history", "x.jsonl", "--json").document == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_list_that_is_printed_piece_by_piece_is_the_same_document(
+    capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    """To the byte."""
+    values = [{"number": number, "text": "a\nb", "none": []} for number in range(count)]
+    output.echo_json(values)
+    whole = capsys.readouterr().out
+    output.echo_json_list(iter(values))
+    assert capsys.readouterr().out == whole
+
+
+def test_a_long_table_is_printed_as_its_rows_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row once, under one head; what is held at a time is bounded."""
+    monkeypatch.setattr(output, "MAX_RICH_ROWS", 3)
+    printed: list[int] = []
+
+    def rows() -> Iterator[list[str]]:
+        for number in range(20):
+            printed.append(capsys.readouterr().out.count("\n"))
+            yield [f"{number}.jsonl", str(10**number)]
+
+    assert output.echo_long_table(["partition", "bytes"], rows()) == 20
+    assert sum(printed) > 12
+    assert output.echo_long_table(["partition", "bytes"], iter([])) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split() == ["19.jsonl", str(10**19)]
 
 
 def test_a_rewind_takes_rows_back_and_the_next_pass_replaces_them(

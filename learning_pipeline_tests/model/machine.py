@@ -146,23 +146,29 @@ class Telemetry(RuleBasedStateMachine):
             reader.disturbed_pass(files, stored)
         self._compare(name, stem, is_whole=is_complete)
 
-    @rule(name=stages, stem=stems, step=step_names, at=st.integers(1, 6))
-    def crash(self, name: str, stem: str, step: str, at: int) -> None:
-        """A pass ends at a step, as if its process were gone."""
+    @rule(
+        name=stages,
+        stem=stems,
+        step=step_names,
+        at=st.integers(1, 6),
+        chance=st.integers(0, 9),
+    )
+    def crash(
+        self, name: str, stem: str, step: str, at: int, chance: int
+    ) -> None:
+        """A pass ends at a step; one in ten is killed, the others only give up."""
 
         def crash() -> None:
             raise Crash
 
-        try:
-            self._disturb(name, stem, step, at, crash)
-        except (Crash, TelemetryFileMissingError) as error:
-            note(type(error).__name__)
-        self._after_disturbance(name, stem)
-
-    @rule(name=stages, stem=stems, step=step_names, at=st.integers(1, 4))
-    def kill(self, name: str, stem: str, step: str, at: int) -> None:
-        """A process is killed at a step."""
-        self.subject.drain_and_die(name, self.worlds[stem].partition, step, at)
+        if chance == 9:
+            partition = self.worlds[stem].partition
+            self.subject.drain_and_die(name, partition, step, at)
+        else:
+            try:
+                self._disturb(name, stem, step, at, crash)
+            except (Crash, TelemetryFileMissingError) as error:
+                note(type(error).__name__)
         self._after_disturbance(name, stem)
 
     @rule(name=stages, stem=stems, pages=st.integers(0, 2))
@@ -184,7 +190,7 @@ class Telemetry(RuleBasedStateMachine):
         x=numbers,
         y=numbers,
     )
-    def change_meanwhile(  # noqa: PLR0913 - drawn by name
+    def change_meanwhile(  # noqa: PLR0913, PLR0917 - drawn by name
         self, name: str, stem: str, step: str, at: int, change: str, x: int, y: int
     ) -> None:
         """Files change while a pass stands at a step."""
@@ -320,12 +326,14 @@ class Telemetry(RuleBasedStateMachine):
 
     def _compare(self, name: str, stem: str, *, is_whole: bool = True) -> None:
         partition = self.worlds[stem].partition
-        store, reader = self.subject.store, self.readers[name, stem]
-        checkpoints = store.checkpoints()
-        assert range_problems(store.history(), checkpoints) == []
-        checkpoint = self.subject.checkpoint(name, partition)
+        reader, checkpoint = (
+            self.readers[name, stem],
+            self.subject.checkpoint(name, partition),
+        )
         if checkpoint is None:
             return
+        history = self.subject.store.history(stage=name, keys=[partition])
+        assert range_problems(history, [checkpoint]) == []
         stored = self.subject.stored(name, partition).values()
         counters = checkpoint.counters
         row_count = sum(len(each.outcome.rows) for each in stored)

@@ -238,12 +238,11 @@ class Reader:
         numbers = []
         for key in plan.new:
             read = plan.generations[key].read
-            number = next(
-                (n for n in free if stored[n] == Stored(len(read), outcome(read))), None
-            )
-            assert number is not None, f"not read as expected: {outcome(read)}"
-            free.remove(number)
-            numbers.append(number)
+            expected = Stored(len(read), outcome(read))
+            fitting = [number for number in free if stored[number] == expected]
+            assert fitting, f"not read as expected: {expected}"
+            free.remove(fitting[0])
+            numbers.append(fitting[0])
         assert not [n for n in free if stored[n].offset], "read something twice"
         return numbers
 

@@ -159,7 +159,7 @@ class Subject:
 
     def checkpoint(self, stage: str, partition: str) -> Checkpoint | None:
         """The checkpoint, if there is one."""
-        found = self.store.checkpoints(stage=stage, keys=[partition])
+        found = self.store.checkpoints(stage=stage, keys=[partition], with_kinds=False)
         return found[0] if found else None
 
     def stored(self, stage: str, partition: str) -> dict[int, Stored]:

@@ -126,7 +126,7 @@ class World:
         ages = [age for age in ages if self._has_no_copies(self.rotated[age])]
         if not ages or self.pending:
             return False
-        age = sorted(ages)[0]
+        age = min(ages)
         file = self.rotated[age]
         if not file.is_clean:
             return False
@@ -154,7 +154,8 @@ class World:
 
     def rotate_often(self, x: int, y: int) -> bool:
         """Several times between two runs."""
-        return all([self.rotate(1 + 3 * each, y) for each in range(2 + x % 2)])
+        done = [self.rotate(1 + 3 * each, y) for each in range(2 + x % 2)]
+        return all(done)
 
     def copy_and_truncate(self, x: int, y: int) -> bool:
         """With nothing in between."""

@@ -287,7 +287,7 @@ NAMES: dict[bytes, str | None] = {
     b"\xff" * 249 + b".jsonl": "%FF" * 249 + ".jsonl",
     b"a.jsonl.jsonl": "a.jsonl.jsonl",
     b".hidden.jsonl": None,
-    b".jsonl": ".jsonl",
+    b".jsonl": None,
     b"A.JSONL": None,
     b"a.jsonl ": None,
     b"a.jsonl\n": None,

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from learning_pipeline.model import BatchOutput, Counters
 from learning_pipeline.store import Store
+from learning_pipeline.store import queries as store_queries
 from learning_pipeline.store.queries import KEYS_PER_QUERY
 from learning_pipeline_tests.store.samples import (
     PARTITION,
@@ -247,3 +248,19 @@ def test_a_stage_reads_its_own_checkpoints_and_history(store: Store) -> None:
         "b.jsonl",
     ]
     assert store.checkpoints(stage="unknown") == []
+
+
+def test_a_streamed_history_has_the_same_steps_file_by_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few files are asked for at a time."""
+    monkeypatch.setattr(store_queries, "KEYS_PER_QUERY", 2)
+    keys = ["b.jsonl", "Z.jsonl", "a.jsonl", "\u00e9.jsonl", "a/b.jsonl"]
+    with open_session(store) as session:
+        for key in keys:
+            commit_to(session, session.claim(key), 100)
+    streamed = list(store.iterate_history(stage=STAGE))
+    assert [each.partition for each in streamed] == sorted(keys)
+    assert streamed == store.history(stage=STAGE) == store.history()
+    assert list(store.iterate_history(keys=keys[:1])) == store.history(keys=keys[:1])
+    assert list(store.iterate_history(keys=[])) == []

@@ -69,6 +69,7 @@ def test_a_name_must_match_to_its_very_end(root: Path, write_file: WriteFile) ->
     [
         (("**/*.jsonl",), ["a/b.jsonl"]),
         (("**/.*.jsonl",), ["a/.b.jsonl"]),
+        (("**/*.jsonl", "**/.jsonl"), ["a/.jsonl", "a/b.jsonl"]),
         (("**/.h/*.jsonl",), [".h/c.jsonl", "a/.h/d.jsonl"]),
         (("*.jsonl",), []),
         (("a/*.jsonl", "**/b.jsonl"), ["a/b.jsonl"]),
@@ -78,7 +79,8 @@ def test_hidden_names_are_matched_only_by_patterns_that_say_so(
     root: Path, write_file: WriteFile, patterns: tuple[str, ...], expected: list[str]
 ) -> None:
     """A leading dot is never matched by a wildcard."""
-    for name in ("a/b.jsonl", "a/.b.jsonl", ".h/c.jsonl", "a/.h/d.jsonl"):
+    names = ("a/b.jsonl", "a/.b.jsonl", "a/.jsonl", ".h/c.jsonl", "a/.h/d.jsonl")
+    for name in names:
         write_file(name)
 
     assert partitions(discover(root, patterns)) == expected

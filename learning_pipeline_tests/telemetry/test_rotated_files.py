@@ -204,7 +204,7 @@ def test_the_last_line_without_a_newline_is_taken_when_it_is_the_last(
     last = batches[-1]
     assert last.end_offset == len(LINES) + (len(end) if taken else 0)
     if taken:
-        outcome = [*last.records, *last.rejected][-1]
+        outcome = last.records[-1] if last.records else last.rejected[-1]
         assert (outcome.start_offset, outcome.end_offset) == (
             len(LINES),
             len(LINES + end),
