@@ -140,8 +140,6 @@ def test_the_checks_tab_shows_every_check_and_that_it_passed(
     """Each with its name and result."""
     ui.open_asset("interaction_patterns", view="checks")
     expect(ui.page.get_by_text(f"Checks ({len(CHECKS)})")).to_be_visible()
-    expect(ui.page.get_by_text("Succeeded", exact=True)).to_have_count(
-        len(CHECKS)
-    )
+    expect(ui.page.get_by_text("Succeeded", exact=True)).to_have_count(len(CHECKS))
     for check in CHECKS:
         expect(ui.page.get_by_text(check, exact=True).first).to_be_visible()

@@ -401,3 +401,23 @@ def test_a_stage_that_comes_later_reads_the_same_generations(
     move(engine, "a.jsonl.1", "a.jsonl.7")
     engine.drain()
     assert offsets(engine) == before == expected(tmp_path, FIRST, SECOND)
+
+
+def test_a_cut_off_copy_of_what_cannot_be_read_is_not_begun(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The damaged file might be the one it is a copy of: first that is mended."""
+    engine.write(content(FIRST))
+    engine.drain()
+    move(engine, ACTIVE, "a.jsonl.1")
+    compress_gzip(engine.root / "a.jsonl.1")
+    packed = engine.root / "a.jsonl.1.gz"
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:-9])
+    engine.write(content(FIRST[:15]), "a.jsonl.2")
+    engine.write(content(SECOND))
+    with pytest.raises(TelemetryFileUnreadableError, match=r"a\.jsonl\.1\.gz"):
+        engine.drain()
+    packed.write_bytes(whole)
+    engine.drain()
+    assert_read(engine, tmp_path, FIRST, SECOND)
