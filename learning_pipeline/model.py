@@ -247,6 +247,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         prefix_digest: BLAKE2b-128 of them.
         landmarks: Digests at fixed offsets; see `telemetry.landmarks`.
         position: Where the stage that asks left it; None if it never did.
+        other_positions: Where other stages stand in it, if that stage has none.
     """
 
     number: int
@@ -254,6 +255,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     prefix_digest: bytes
     landmarks: bytes = b""
     position: Position | None = None
+    other_positions: Sequence[Position] = ()
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,12 @@ from learning_pipeline.model import (
     Position,
     Sighting,
 )
-from learning_pipeline.telemetry import NO_GUARD_DIGEST, TelemetryFile, Verdict
+from learning_pipeline.telemetry import (
+    NO_GUARD_DIGEST,
+    TelemetryFile,
+    Verdict,
+    end_of,
+)
 
 FIRST_LANDMARK_BYTES = 16
 """A shorter file shows nothing by which it could be known again."""
@@ -135,29 +140,46 @@ class KnownGenerations:
     @staticmethod
     def _matches(file: TelemetryFile, generation: Generation) -> Recognised | None:
         position = generation.position
-        if (
-            position is not None
-            and position.fingerprint is not None
-            and file.size_bytes >= position.offset
-        ):
+        if position is None or position.offset == 0:
+            return _matches_unread(file, generation)
+        if position.fingerprint is not None and file.size_bytes >= position.offset:
             verdict = file.compare(position.offset, position.fingerprint)
             return Recognised(generation) if verdict is Verdict.SAME else None
-        prefix_length_bytes = generation.prefix_length_bytes
-        is_shorter = file.size_bytes < prefix_length_bytes
-        if is_shorter:
-            if file.size_bytes < FIRST_LANDMARK_BYTES:
-                return None
-        else:
-            prefix = Fingerprint(
-                prefix_length_bytes, generation.prefix_digest, 0, NO_GUARD_DIGEST
-            )
-            if file.compare(0, prefix) is not Verdict.SAME:
-                return None
+        if file.size_bytes < FIRST_LANDMARK_BYTES:
+            return None
+        prefix_is_there = file.size_bytes >= generation.prefix_length_bytes
+        if prefix_is_there and not _has_prefix(file, generation):
+            return None
         if not file.has_landmarks(generation.landmarks):
             return None
-        if position is not None:
-            is_shorter = is_shorter or file.size_bytes < position.offset
-        return Recognised(generation, is_shorter=is_shorter)
+        return Recognised(generation, is_shorter=file.size_bytes < position.offset)
+
+
+def _matches_unread(file: TelemetryFile, generation: Generation) -> Recognised | None:
+    """Of what the stage has not read itself, all that is known must be there."""
+    known_bytes = max(
+        generation.prefix_length_bytes,
+        end_of(generation.landmarks),
+        *(each.offset for each in generation.other_positions),
+        0,
+    )
+    is_known = (
+        file.size_bytes >= known_bytes
+        and _has_prefix(file, generation)
+        and file.has_landmarks(generation.landmarks)
+        and all(
+            file.compare(each.offset, each.fingerprint) is Verdict.SAME
+            for each in generation.other_positions
+        )
+    )
+    return Recognised(generation) if is_known else None
+
+
+def _has_prefix(file: TelemetryFile, generation: Generation) -> bool:
+    prefix = Fingerprint(
+        generation.prefix_length_bytes, generation.prefix_digest, 0, NO_GUARD_DIGEST
+    )
+    return file.compare(0, prefix) is Verdict.SAME
 
 
 def _offset(generation: Generation) -> tuple[int, int]:

@@ -22,7 +22,6 @@ from learning_pipeline.store.second_look import look_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _DAMAGE_SIGNS = (
     "malformed",
@@ -62,12 +61,12 @@ def shown_url(url: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(url: str, file: Path | None = None) -> Iterator[None]:
+def explained(url: str, *, is_new: bool = False) -> Iterator[None]:
     """Turn what a database driver raises into the errors of this project.
 
     Args:
         url: The database.
-        file: Where it is, while that is elsewhere.
+        is_new: Whether it is only being made, and so cannot be damaged.
 
     Raises:
         StateDamagedError: The database is malformed.
@@ -78,12 +77,14 @@ def explained(url: str, file: Path | None = None) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _explain(error.orig or error, url, file) from _harmless(error, url)
+        raise _explain(error.orig or error, url, is_new=is_new) from _harmless(
+            error, url
+        )
     except _UNWRAPPED as error:
-        raise _explain(error, url, file) from _harmless(error, url)
+        raise _explain(error, url, is_new=is_new) from _harmless(error, url)
 
 
-def _explain(error: BaseException, url: str, file: Path | None) -> StoreError:
+def _explain(error: BaseException, url: str, *, is_new: bool) -> StoreError:
     shown = shown_url(url)
     cause = _without_password(_primary_text(error), url)
     if isinstance(error, _GARBLED):
@@ -93,7 +94,7 @@ def _explain(error: BaseException, url: str, file: Path | None) -> StoreError:
         return damaged(shown, cause)
     if isinstance(error, sqlite3.DatabaseError):
         if any(sign in cause.lower() for sign in _DAMAGE_SIGNS):
-            return damaged_or_unread(url, cause, file)
+            return damaged_or_unread(url, cause, is_new=is_new)
         if _GARBLED_TEXT_SIGN in cause.lower():
             return damaged(shown, cause)
     if isinstance(error, _UNAVAILABLE):
@@ -113,9 +114,15 @@ def _primary_text(error: BaseException) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
-def damaged_or_unread(url: str, cause: str, file: Path | None = None) -> StoreError:
+def damaged_or_unread(url: str, cause: str, *, is_new: bool = False) -> StoreError:
     """The error for what SQLite calls damaged, once it was looked at again."""
-    shown, path = shown_url(url), file or sqlite_path(url)
+    shown, path = shown_url(url), sqlite_path(url)
+    if is_new:
+        return StoreUnavailableError(
+            f"a read of the state database {shown} failed ({cause}) while it was being "
+            "made. Nothing was kept; check the disk, and run again.",
+            cause=cause,
+        )
     second = look_again(path) if path is not None else None
     if second is None or not (second.is_sound or second.unreadable):
         return damaged(shown, cause)

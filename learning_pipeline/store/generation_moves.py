@@ -50,7 +50,7 @@ class GenerationMoves(HistoryWriter):
                 at_stage=self._stage,
                 at_partition_id=claim.partition_id,
             )
-            return [
+            found = [
                 Generation(
                     number=row[0],
                     prefix_length_bytes=row[1],
@@ -60,6 +60,26 @@ class GenerationMoves(HistoryWriter):
                 )
                 for row in self._cursor.fetchall()
             ]
+            checkpoint = claim.checkpoint
+            if all(
+                each.position
+                or (each.number == checkpoint.generation and checkpoint.fingerprint)
+                for each in found
+            ):
+                return found
+            # What this stage has not read of a generation, others can tell it by.
+            self._execute(
+                "other_positions",
+                at_stage=self._stage,
+                at_partition_id=claim.partition_id,
+            )
+            others: dict[int, list[Position]] = {}
+            for number, *place in self._cursor.fetchall():
+                others.setdefault(number, []).append(_position([*place, 0, 0, 0]))
+        return [
+            msgspec.structs.replace(each, other_positions=others.get(each.number, ()))
+            for each in found
+        ]
 
     @repeated_when_cut
     def sightings(self, claim: Claim) -> list[Sighting]:

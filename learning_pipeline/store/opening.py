@@ -162,7 +162,7 @@ def _create_sqlite_file(path: Path, url: str) -> None:
     beside = [Path(name + end) for end in ("-wal", "-shm", "-journal")]
     engine = create_engine(URL.create("sqlite", database=name))
     try:
-        with explained(url, building):
+        with explained(url, is_new=True):
             _migrate(engine)
         engine.dispose()
         if any(file.exists() for file in beside):

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 
-POSITION_COLUMNS = (
+_PLACE_COLUMNS = (
     "offset",
     "prefix_length_bytes",
     "prefix_digest",
     "guard_length_bytes",
     "guard_digest",
+)
+POSITION_COLUMNS = (
+    *_PLACE_COLUMNS,
     "size_bytes",
     "synced_offset",
     "lost_bytes",
@@ -58,6 +61,7 @@ class Statements:
     extend_landmarks: str
     is_known: str
     known_generations: str
+    other_positions: str
     put_position: str
     load_position: str
     drop_position: str
@@ -246,6 +250,21 @@ def compile_statements(dialect: Dialect) -> Statements:
             )
             .where(generations.c.partition_id == sa.bindparam("at_partition_id"))
             .order_by(generations.c.generation)
+        ),
+        other_positions=text(
+            sa.union_all(
+                *(
+                    sa.select(
+                        table.c.generation,
+                        *(table.c[name] for name in _PLACE_COLUMNS),
+                    ).where(
+                        table.c.partition_id == sa.bindparam("at_partition_id"),
+                        table.c.stage != sa.bindparam("at_stage"),
+                        table.c.prefix_length_bytes > sa.literal_column("0"),
+                    )
+                    for table in (generation_positions, checkpoints)
+                )
+            )
         ),
         put_position=text(
             position.on_conflict_do_update(

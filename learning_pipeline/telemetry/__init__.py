@@ -15,6 +15,7 @@ from learning_pipeline.telemetry.discovery import (
 from learning_pipeline.telemetry.files import TelemetryFile, open_telemetry_file
 from learning_pipeline.telemetry.fingerprint import NO_GUARD_DIGEST, Verdict
 from learning_pipeline.telemetry.keys import MAX_KEY_CHARS, decode_key, encode_key
+from learning_pipeline.telemetry.landmarks import end_of
 from learning_pipeline.telemetry.lines import RECORD_TOO_LONG, ReadLimits, Tail
 from learning_pipeline.telemetry.physical import KnownKeys, Listings, PartitionFiles
 from learning_pipeline.telemetry.retiring import retiring_folder
@@ -37,6 +38,7 @@ __all__ = [
     "decode_key",
     "discover",
     "encode_key",
+    "end_of",
     "missing",
     "open_telemetry_file",
     "retiring_folder",

@@ -37,6 +37,12 @@ def landmarks_in(read_at: ReadAt, known: bytes, up_to_offset: int) -> bytes:
     )
 
 
+def end_of(landmarks: bytes) -> int:
+    """The offset of the last of them; 0 when there are none."""
+    count = len(landmarks) // DIGEST_LENGTH_BYTES
+    return OFFSETS[count - 1] if count else 0
+
+
 def agree(read_at: ReadAt, size_bytes: int, landmarks: bytes) -> bool:
     """Whether a file has all those landmarks that lie within it."""
     count = min(

@@ -185,24 +185,26 @@ class Reader:
             self.is_exact = False
         self._disturbed_in = files
         contents = list(dict.fromkeys(each.content for each in (*before, *files)))
-        unknown = [content for content in contents if self._is_unknown(content)]
-        for number, there in sorted(stored.items()):
-            old = self.generations.get(number)
-            if old is None and not there.offset:
-                continue
-            if old is None:
-                content = _holding(unknown, there)
-                unknown = [
-                    each
-                    for each in unknown
-                    if not each.startswith(content) and not content.startswith(each)
-                ]
-                old = Generation(content[:BEGINNING_BYTES], size=len(content))
-            else:
-                going_on = [each for each in contents if old.goes_on_in(each)]
-                content = _holding([old.read, *going_on], there)
+        for number in stored.keys() & self.generations.keys():
+            old, there = self.generations[number], stored[number]
+            going_on = [each for each in contents if old.goes_on_in(each)]
+            content = _holding([old.read, *going_on], there)
             assert len(old.read) <= there.offset
             self.generations[number] = replace(old, read=content[: there.offset])
+        unknown = [content for content in contents if self._is_unknown(content)]
+        for number in sorted(stored.keys() - self.generations.keys()):
+            there = stored[number]
+            if not there.offset:
+                continue
+            content = _holding(unknown, there)
+            unknown = [
+                each
+                for each in unknown
+                if not each.startswith(content) and not content.startswith(each)
+            ]
+            self.generations[number] = Generation(
+                content[:BEGINNING_BYTES], content[: there.offset], len(content)
+            )
 
     def rewound(self, stored: Mapping[int, Stored]) -> None:
         """Somebody has taken rows back."""

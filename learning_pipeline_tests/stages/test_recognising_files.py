@@ -28,15 +28,15 @@ def subject(tmp_path: Path) -> Iterator[Subject]:
 def test_two_stages_give_files_that_begin_alike_the_same_generations(
     subject: Subject,
 ) -> None:
-    """One that begins to read late tells the second file from the first, now gone."""
+    """One that begins to read late tells the first file from the second, now gone."""
     active, rotated = subject.root / ACTIVE, subject.root / ROTATED
     active.write_bytes(HEADER + good_line("first", padding=300))
     subject.drain(STAGE, ACTIVE)
     active.rename(rotated)
     active.write_bytes(HEADER + good_line("second", padding=300))
     assert subject.drain(STAGE, ACTIVE).generation == 1
-    rotated.unlink()
-    assert subject.drain("notes", ACTIVE).generation == 1
+    active.unlink()
+    assert subject.drain("notes", ACTIVE).generation == 0
 
 
 def test_a_rotated_file_that_grows_is_asked_for_again(subject: Subject) -> None:
@@ -72,3 +72,18 @@ def test_half_a_line_that_was_there_and_is_gone_is_counted_as_lost(
     subject.drain(STAGE, ACTIVE)
     active.write_bytes(good_line("another"))
     assert subject.drain(STAGE, ACTIVE).counters.lost_bytes == 40
+
+
+def test_a_short_file_is_not_taken_for_a_longer_one_that_another_stage_has_read(
+    subject: Subject,
+) -> None:
+    """Nor does the stage that has read that one then leave it out."""
+    active, rotated = subject.root / ACTIVE, subject.root / ROTATED
+    header = HEADER + good_line("and this as well", padding=700)
+    active.write_bytes(header + good_line("first", padding=900))
+    subject.drain(STAGE, ACTIVE)
+    active.write_bytes(good_line("second"))
+    rotated.write_bytes(header + good_line("third"))
+    subject.drain("notes", ACTIVE)
+    progress = subject.drain(STAGE, ACTIVE)
+    assert progress.counters.event_count == 3 + 3 + 1
