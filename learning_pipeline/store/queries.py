@@ -193,7 +193,7 @@ def iterate_patterns(connection: sa.Connection) -> Iterator[dict[str, Any]]:
                     "prompt": row["prompt"],
                     "response": row["response"],
                     "quality": bool(row["quality"]),
-                    "content_hash": bytes(row["content_hash"]).hex(),
+                    "content_hash": _digest(row["content_hash"]).hex(),
                     "iterations": row["iterations"],
                     "backend": row["backend"],
                     "context": _json(row["context"]),
@@ -244,6 +244,14 @@ def _by_code_point(
 ) -> sa.ColumnElement[str]:
     # As Python and SQLite do; Postgres would follow its own locale.
     return column.collate("C") if connection.dialect.name != "sqlite" else column
+
+
+def _digest(stored: object) -> bytes:
+    # Of a damaged database, which does not keep to the types of its columns.
+    if not isinstance(stored, bytes):
+        message = "a digest is none"
+        raise msgspec.DecodeError(message)
+    return stored
 
 
 def _json(text: str | None) -> object:

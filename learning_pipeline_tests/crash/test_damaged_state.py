@@ -45,7 +45,7 @@ from learning_pipeline_tests.crash.damage import (
 )
 
 SAMPLE_COUNT = 25
-SWEEP_FLIP_COUNT = int(os.environ.get("LEARNING_PIPELINE_TEST_SWEEP", "2000"))
+SWEEP_COUNT = int(os.environ.get("LEARNING_PIPELINE_TEST_SWEEP", "5000"))
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,12 @@ def outcomes(scene: Scene, damages: Iterable[Damage]) -> Counter[str]:
     return counts
 
 
-def sampled(damages: Iterable[Damage], seed: int) -> list[Damage]:
-    """A few of them."""
-    return random.Random(seed).sample(list(damages), SAMPLE_COUNT)
+def sampled(
+    damages: Iterable[Damage], seed: int, count: int = SAMPLE_COUNT
+) -> list[Damage]:
+    """So many of them, or all when there are not."""
+    there = list(damages)
+    return random.Random(seed).sample(there, min(count, len(there)))
 
 
 def test_no_damage_is_no_refusal(scene: Scene) -> None:
@@ -117,8 +120,8 @@ def test_a_changed_bit_loses_no_row_and_doubles_none(scene: Scene) -> None:
 @pytest.mark.sweep
 @pytest.mark.timeout(3600)
 def test_every_structural_damage(scene: Scene, *, is_checked_whole: bool) -> None:
-    """All of them; what is too large to be checked whole is refused later."""
-    counts = outcomes(scene, structural(scene))
+    """As many as the bound says; what is too large to be checked whole is refused later."""
+    counts = outcomes(scene, sampled(structural(scene), 5, SWEEP_COUNT))
     assert counts[FELL_BACK] == counts[TEXT] == 0
     assert (counts[LATER] < counts[ON_OPEN]) or not is_checked_whole
 
@@ -126,13 +129,13 @@ def test_every_structural_damage(scene: Scene, *, is_checked_whole: bool) -> Non
 @pytest.mark.sweep
 @pytest.mark.timeout(3600)
 def test_every_damage_to_the_log(scene: Scene) -> None:
-    """All of them, in every state of the log."""
-    assert outcomes(scene, logs(scene))[TEXT] == 0
+    """As many as the bound says, in every state of the log."""
+    assert outcomes(scene, sampled(logs(scene), 6, SWEEP_COUNT))[TEXT] == 0
 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(3600)
 def test_many_changed_bits(scene: Scene) -> None:
     """As many as the bound says."""
-    counts = outcomes(scene, flips(scene, SWEEP_FLIP_COUNT, random.Random(4)))
+    counts = outcomes(scene, flips(scene, SWEEP_COUNT, random.Random(4)))
     assert counts[FELL_BACK] == 0
