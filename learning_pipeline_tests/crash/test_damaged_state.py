@@ -120,7 +120,7 @@ def test_a_changed_bit_loses_no_row_and_doubles_none(scene: Scene) -> None:
 @pytest.mark.sweep
 @pytest.mark.timeout(3600)
 def test_every_structural_damage(scene: Scene, *, is_checked_whole: bool) -> None:
-    """As many as the bound says; what is too large to be checked whole is refused later."""
+    """As many as the bound says; a large database is refused later."""
     counts = outcomes(scene, sampled(structural(scene), 5, SWEEP_COUNT))
     assert counts[FELL_BACK] == counts[TEXT] == 0
     assert (counts[LATER] < counts[ON_OPEN]) or not is_checked_whole
