@@ -482,7 +482,7 @@ def test_a_compressed_twin_of_another_content_is_not_overwritten(
     for content in (gzip.compress(SECOND), gzip.compress(FIRST)[:-9]):
         twin.write_bytes(content)
         decision = next(
-            each for each in retain(engine, "compress") if each.file_key == "a.jsonl.1"
+            each for each in retain(engine, "compress") if each.file == "a.jsonl.1"
         )
         assert decision.outcome == "kept"
         assert "another content" in decision.reason
