@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from learning_pipeline.telemetry.keys import encode_key
 from learning_pipeline.testing.generator import write_telemetry
 from learning_pipeline_tests.browser.dagster_ui import DagsterUI
@@ -13,6 +15,8 @@ from learning_pipeline_tests.browser.one_pass import (
     one_pass,
 )
 from learning_pipeline_tests.dagster_dev import Dev, add_partition, launch, wait_for
+
+pytestmark = pytest.mark.sweep
 
 UGLY_NAME = "agents, old/x [1], 50% 'ünï' 日志 a...b (\"copy\") %41.jsonl"
 FILE_COUNT = 30

@@ -12,6 +12,8 @@ from learning_pipeline_tests.browser.dagster_ui import DagsterUI
 from learning_pipeline_tests.browser.one_pass import checkpoint
 from learning_pipeline_tests.dagster_dev import Dev, launch, wait_for
 
+pytestmark = pytest.mark.sweep
+
 EVENT_COUNT = 20_000
 CHECKS = (
     "committed_ranges_contiguous",

@@ -22,7 +22,7 @@ from learning_pipeline_tests.dagster_dev import (
 )
 from learning_pipeline_tests.pipeline import Pipeline, assert_as_from_one_pass
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.sweep, pytest.mark.timeout(400)]
 
 EVENT_COUNT = 30_000
 SLOW = {"CHECKPOINT_INTERVAL": "1", "SENSOR_SECONDS": "2"}

@@ -24,6 +24,8 @@ from learning_pipeline.telemetry import discover
 from learning_pipeline_tests.defs.workbench import STAGE, Workbench
 from learning_pipeline_tests.fleet import LINE, store_as_read, write_fleet
 
+pytestmark = pytest.mark.sweep
+
 MORE_THAN_SQLITE_TAKES = 33_000
 """SQLite takes 32,766 parameters in a statement, older builds 999."""
 

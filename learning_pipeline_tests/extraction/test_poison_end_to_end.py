@@ -18,6 +18,8 @@ from learning_pipeline_tests.extraction.test_isolated_extractors import (
 )
 from learning_pipeline_tests.pipeline import COMMAND, PROJECT, Pipeline
 
+pytestmark = pytest.mark.sweep
+
 REASONS = {
     "hang": "extractor_timed_out",
     "leave": "extractor_crashed",
