@@ -236,6 +236,15 @@ def test_a_large_record_crosses_the_pipe(extract: Callable[..., BatchOutput]) ->
     assert len(output.rows) == 4
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """A shell starts what it runs in the background deaf to interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_is_obeyed_and_the_next_record_gets_its_own_answer(
     extract: Callable[..., BatchOutput],
 ) -> None:
