@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from learning_pipeline.model import Checkpoint, Counters, Progress
 from learning_pipeline.reading_process import (
     Extracted,
@@ -120,7 +122,12 @@ class Committer:
 
     def stand_in(self, claim: Claim, file: TelemetryFile) -> None:
         """Take the claim, standing in the generation that `file` holds."""
-        self.claim = claim
+        # Nothing may be committed of it, but half a line may have come: once that is
+        # gone, it is lost.
+        checkpoint = msgspec.structs.replace(
+            claim.checkpoint, size_bytes=file.size_bytes
+        )
+        self.claim = msgspec.structs.replace(claim, checkpoint=checkpoint)
         self.size_bytes = file.size_bytes
         if self._resumed_from_offset is None:
             self._resumed_from_offset = claim.checkpoint.offset

@@ -130,7 +130,7 @@ class PartitionDrain:
             claim = self._committer.claim = self._session.finish_pass(
                 claim,
                 seen_signature=files.signature,
-                size_bytes=self._committer.size_bytes or claim.checkpoint.size_bytes,
+                size_bytes=claim.checkpoint.size_bytes,
             )
         progress = self._committer.progress(
             claim.checkpoint, is_final=True, is_complete=is_complete

@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
-
-import msgspec
 
 from learning_pipeline.errors import (
     TelemetryFileMissingError,
@@ -74,9 +73,8 @@ class Passage:
     def read_all(self) -> bool:
         """Read every file to its end; whether nothing is left for another run."""
         files = self._files.files
-        sightings = self._session.sightings(self.claim) if len(files) > 1 else []
         for index, physical in enumerate(files):
-            if physical.size_bytes == 0 or self._is_passed(physical, sightings):
+            if physical.size_bytes == 0 or self._is_passed(physical):
                 continue
             if self._committer.is_out_of_budget:
                 return False
@@ -108,10 +106,15 @@ class Passage:
             )
         )
 
-    def _is_passed(self, physical: PhysicalFile, sightings: Sequence[Sighting]) -> bool:
+    @cached_property
+    def _remembered(self) -> Sequence[Sighting]:
+        """What earlier passes found out of the files."""
+        return self._session.sightings(self.claim)
+
+    def _is_passed(self, physical: PhysicalFile) -> bool:
         if physical.is_active:
             return False
-        generation = self._known.passed_by_sighting(physical, sightings)
+        generation = self._known.passed_by_sighting(physical, self._remembered)
         if generation is not None:
             self._found.add(generation.number)
         return generation is not None
@@ -140,15 +143,6 @@ class Passage:
                 is_late=generation.number + 1 < self._known.next_number,
             )
             claim = self._committer.read(self.claim, source)
-            if claim.checkpoint.size_bytes != file.size_bytes:
-                # Nothing was committed, but half a line may have come: once it is
-                # gone, it is lost.
-                claim = self._committer.claim = msgspec.structs.replace(
-                    claim,
-                    checkpoint=msgspec.structs.replace(
-                        claim.checkpoint, size_bytes=file.size_bytes
-                    ),
-                )
             self._look_up_again()
             self._has_rest = claim.checkpoint.offset < file.size_bytes
             if not self._has_rest and not physical.is_active:
@@ -310,7 +304,7 @@ class Passage:
     ) -> bool:
         """Whether a file that was cut off holds what was read of a generation."""
         end_digest = file.end_digest()
-        for sighting in self._session.sightings(self.claim):
+        for sighting in self._remembered:
             if (sighting.generation, sighting.content_bytes, sighting.end_digest) == (
                 generation.number,
                 file.size_bytes,

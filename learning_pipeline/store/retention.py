@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -136,18 +136,7 @@ def put_sighting(connection: sa.Connection, partition: str, sighting: Sighting) 
         "partition_id": _partition_id(connection, partition),
         **msgspec.structs.asdict(sighting),
     }
-    statement = insert(sightings, connection.dialect)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["partition_id", "file_key"],
-            set_={
-                name: statement.excluded[name]
-                for name in values
-                if name not in {"partition_id", "file_key"}
-            },
-        ),
-        values,
-    )
+    _upsert(connection, sightings, values)
 
 
 def _why_stage_needs(
@@ -185,14 +174,17 @@ def _why_position_is_short(
 def _put(connection: sa.Connection, tombstone: Tombstone) -> None:
     values = msgspec.structs.asdict(tombstone)
     values["partition_id"] = _partition_id(connection, values.pop("partition"))
-    statement = insert(tombstones, connection.dialect)
+    _upsert(connection, tombstones, values)
+
+
+def _upsert(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> None:
+    keys = [column.name for column in table.primary_key]
+    statement = insert(table, connection.dialect)
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=["partition_id", "generation"],
+            index_elements=keys,
             set_={
-                name: statement.excluded[name]
-                for name in values
-                if name not in {"partition_id", "generation"}
+                name: statement.excluded[name] for name in values if name not in keys
             },
         ),
         values,

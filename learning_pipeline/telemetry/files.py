@@ -135,18 +135,6 @@ class TelemetryFile:
         except OSError as error:
             raise unreadable(self.partition, error) from error
 
-    def prefix_matches(self, prefix_length_bytes: int, prefix_digest: bytes) -> bool:
-        """Whether the file begins with the bytes that a digest was made of.
-
-        Raises:
-            TelemetryFileUnreadableError: Reading it failed.
-        """
-        try:
-            prefix = self._read_at(0, prefix_length_bytes)
-        except OSError as error:
-            raise unreadable(self.partition, error) from error
-        return len(prefix) == prefix_length_bytes and digest(prefix) == prefix_digest
-
     def same_start(self, other: TelemetryFile) -> bool:
         """Whether another file begins with the first bytes of this one.
 
