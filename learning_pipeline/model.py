@@ -380,3 +380,37 @@ class FileStatus(msgspec.Struct, frozen=True, kw_only=True):
     def total_bytes(self) -> int:
         """The sizes of all its files."""
         return sum(file.size_bytes for file in self.files)
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fine-tuning example: a quality pattern, the first of its content.
+
+    Attributes:
+        content_hash: SHA-256 of its content, as `Pattern.content_hash`; its identity.
+        kind: The event's kind.
+        prompt: As the pattern's.
+        response: As the pattern's.
+        iterations: How many rounds the agent took; 0 when not stated.
+        backend: Backend or model that answered, if stated.
+        success_metrics: JSON text of an object of numbers.
+        event_timestamp: When it happened, ISO 8601 in UTC, or None if not stated.
+        partition: The partition key of the telemetry file that it comes from.
+        generation: Which physical file behind that.
+        offset: Byte position of its line there.
+        ordinal: Which pattern of that line, from 0.
+        run_id: The run that made it an example.
+    """
+
+    content_hash: bytes
+    kind: str
+    prompt: str
+    response: str
+    iterations: int
+    backend: str | None
+    success_metrics: str
+    event_timestamp: str | None
+    partition: str
+    generation: int
+    offset: int
+    ordinal: int
+    run_id: str

@@ -31,6 +31,17 @@ NAMES: Final = (
 )
 """Every step, in the order of a run."""
 
+DERIVING_NAMES: Final = (
+    "derive.begun",
+    "derive.rows_written",
+    "derive.checkpoint_written",
+    "derive.after",
+)
+"""Those of a stage that reads what another has committed, in place of `commit`."""
+
+INDEX_NAMES: Final = ("index.before", "index.written")
+"""Around each write to the search index, before `derive`."""
+
 RETRY_NAMES: Final = (
     "retry.before",
     "retry.letters_removed",
@@ -50,6 +61,14 @@ RETENTION_NAMES: Final = (
     "retain.after",
 )
 """Every step of retiring a file, in order; two of them only when it is compressed."""
+
+ALL_NAMES: Final = (
+    *NAMES,
+    *DERIVING_NAMES,
+    *INDEX_NAMES,
+    *RETRY_NAMES,
+    *RETENTION_NAMES,
+)
 
 _listener: Callable[[str], None] | None = None
 

@@ -2,6 +2,12 @@
 
 from learning_pipeline.reading_process import TransformSpec
 from learning_pipeline.stages.committing import Reading
+from learning_pipeline.stages.deriving import (
+    Derivation,
+    DerivedDrain,
+    DerivedOutput,
+    UpstreamRows,
+)
 from learning_pipeline.stages.drain import PartitionDrain
 from learning_pipeline.stages.stream import (
     EventFunction,
@@ -11,6 +17,9 @@ from learning_pipeline.stages.stream import (
 )
 
 __all__ = [
+    "Derivation",
+    "DerivedDrain",
+    "DerivedOutput",
     "EventFunction",
     "PartitionDrain",
     "Reading",
@@ -18,4 +27,5 @@ __all__ = [
     "TelemetryStream",
     "Transform",
     "TransformSpec",
+    "UpstreamRows",
 ]

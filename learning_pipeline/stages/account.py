@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from learning_pipeline.stages.audit import file_position
-from learning_pipeline.store.remains import Remains
+from learning_pipeline.store.remains import GIVEN, Remains
 from learning_pipeline.telemetry import Listings
 
 RowCounts = Mapping[tuple[str, str, int], int]
@@ -86,8 +86,16 @@ def accounts(
         )
 
 
-def summary(found: Collection[FileAccount], remains: Remains) -> list[str]:
-    """The account in sentences, totals only."""
+def summary(
+    found: Collection[FileAccount], remains: Remains, kept: Remains
+) -> list[str]:
+    """The account in sentences, totals only.
+
+    Args:
+        found: What becomes of the rows.
+        remains: What could be read of the damaged database.
+        kept: What the backup has.
+    """
     again = [each for each in found if each.missing_count and each.is_there]
     gone = [each for each in found if each.missing_count and each.is_there is False]
     unclear = [each for each in found if each.missing_count and each.is_there is None]
@@ -107,6 +115,11 @@ def summary(found: Collection[FileAccount], remains: Remains) -> list[str]:
             row_count = sum(each.missing_count for each in group)
             file_count = len({each.partition for each in group})
             lines.append(f"{row_count} rows of {file_count} files {what}.")
+    for table, what in GIVEN.items():
+        count = remains.given_counts.get(table, 0)
+        missing_count = max(count - kept.given_counts.get(table, 0), 0)
+        if missing_count:
+            lines.append(f"{missing_count} {what} are lost: no telemetry holds them.")
     if remains.unreadable:
         lines.append(
             "More may have been there, which cannot be said: "

@@ -10,7 +10,7 @@ import msgspec
 from learning_pipeline.errors import TelemetryError
 from learning_pipeline.model import Counters, DeadLetter, Record
 from learning_pipeline.stages.committing import Reading
-from learning_pipeline.stages.generations import KnownGenerations
+from learning_pipeline.stages.origins import known_generations
 from learning_pipeline.stages.stream import Transform
 from learning_pipeline.store import Claim, Retry, StageSession, Store, StoredLetter
 from learning_pipeline.telemetry import (
@@ -150,7 +150,7 @@ class PartitionRetry:
 
     def _retries(self, letters: Sequence[StoredLetter]) -> Iterator[Retry]:
         """Read the letters' records, file by file, and process them."""
-        known = self._known_generations()
+        known = known_generations(self._store, self._plan.stage, self._partition)
         left: dict[int, list[StoredLetter]] = {}
         for letter in letters:
             left.setdefault(letter.generation, []).append(letter)
@@ -229,17 +229,4 @@ class PartitionRetry:
             letter,
             self._plan.contribution(as_stored, record),
             self._plan.transform(batches[0]),
-        )
-
-    def _known_generations(self) -> KnownGenerations:
-        stage = self._plan.stage
-        state = self._store.partition_states([self._partition])[self._partition]
-        return KnownGenerations(
-            [
-                msgspec.structs.replace(
-                    each, position=state.position(stage, each.number)
-                )
-                for each in state.generations.values()
-            ],
-            state.checkpoints[stage],
         )

@@ -24,6 +24,7 @@ from learning_pipeline.model import (
     Row,
 )
 from learning_pipeline.reading_process import TransformSpec
+from learning_pipeline.store import Store
 from learning_pipeline.store.schema import ROW_KEY
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ Transform = Callable[[RecordBatch], BatchOutput]
 
 EventFunction = Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]] | None]
 """A pure function from one event to the rows that it gives, by column name."""
+
+Describe = Callable[[Store, str], Mapping[str, Any]]
+"""What to tell of a partition, by name, when a run is done with it."""
 
 _STORABLE = (str, int, float, bool, bytes, type(None))
 _LARGEST_INTEGER = 2**63
@@ -47,11 +51,13 @@ class StageOutput:
         partitions: The partition keys to read, each from its own checkpoint.
         transform: What makes rows of records.
         table: Where the rows go.
+        describe: Adds to what is told of a partition when it is done.
     """
 
     partitions: Sequence[str]
     transform: Transform | TransformSpec
     table: sa.Table
+    describe: Describe | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,14 @@ class TelemetryStream:
     partitions: Sequence[str]
 
     def batches(
-        self, transform: Transform | TransformSpec, *, into: sa.Table
+        self,
+        transform: Transform | TransformSpec,
+        *,
+        into: sa.Table,
+        describe: Describe | None = None,
     ) -> StageOutput:
         """Apply `transform` to the records of each commit."""
-        return StageOutput(self.partitions, transform, into)
+        return StageOutput(self.partitions, transform, into, describe)
 
     def rows(self, function: EventFunction, *, into: sa.Table) -> StageOutput:
         """Apply `function` to each event; it gives rows, or nothing.

@@ -32,22 +32,13 @@ _TWICE = (
 class CrossCheck:
     """The questions about one stage's claims, compiled once per session."""
 
-    def __init__(self, dialect: Dialect, table: sa.Table) -> None:
-        """Compile them for `dialect`, with rows in `table`."""
+    def __init__(self, dialect: Dialect, table: sa.Table | None) -> None:
+        """Compile them for `dialect`, with rows in `table`, if it has any."""
         history = sa.select(*(checkpoint_history.c[name] for name in _TWICE))
         newest = history.where(
             checkpoint_history.c.stage == sa.bindparam("at_stage"),
             checkpoint_history.c.partition_id == sa.bindparam("at_partition_id"),
         ).order_by(checkpoint_history.c.sequence.desc())
-        row_behind: sa.Select[Any] = (
-            sa.select(sa.literal_column("1"))
-            .select_from(table)
-            .where(
-                table.c.partition_id == sa.bindparam("at_partition_id"),
-                table.c.generation == sa.bindparam("at_generation"),
-                table.c.offset >= sa.bindparam("at_offset"),
-            )
-        )
         letter_behind: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
             dead_letters.c.stage == sa.bindparam("at_stage"),
             dead_letters.c.partition_id == sa.bindparam("at_partition_id"),
@@ -55,10 +46,18 @@ class CrossCheck:
             dead_letters.c.start_offset >= sa.bindparam("at_offset"),
         )
         self._newest = str(newest.compile(dialect=dialect))
-        self._behind = {
-            "rows": str(row_behind.compile(dialect=dialect)),
-            "dead letters": str(letter_behind.compile(dialect=dialect)),
-        }
+        self._behind = {"dead letters": str(letter_behind.compile(dialect=dialect))}
+        if table is not None:
+            row_behind: sa.Select[Any] = (
+                sa.select(sa.literal_column("1"))
+                .select_from(table)
+                .where(
+                    table.c.partition_id == sa.bindparam("at_partition_id"),
+                    table.c.generation == sa.bindparam("at_generation"),
+                    table.c.offset >= sa.bindparam("at_offset"),
+                )
+            )
+            self._behind["rows"] = str(row_behind.compile(dialect=dialect))
 
     def require_agreement(self, cursor: Any, row: Mapping[str, Any], url: str) -> None:
         """Refuse a checkpoint that something contradicts.

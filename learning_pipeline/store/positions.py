@@ -56,8 +56,9 @@ class PartitionState(msgspec.Struct, frozen=True):
 
 
 def select_stages(connection: sa.Connection) -> list[str]:
-    """The stages that have ever run, by name."""
-    return sorted(connection.execute(sa.select(stages.c.stage)).scalars())
+    """The stages that have ever read telemetry, by name."""
+    query = sa.select(stages.c.stage).where(stages.c.upstream.is_(None))
+    return sorted(connection.execute(query).scalars())
 
 
 def select_states(

@@ -22,6 +22,13 @@ RowCounts = dict[tuple[str, str, int], int]
 """Rows by stage, partition key and generation."""
 
 
+GIVEN = {
+    "proposals": "decisions on proposals",
+    "custom_metrics": "recorded metrics",
+}
+"""Tables of what people gave, and what that is."""
+
+
 class Remains(msgspec.Struct, frozen=True):
     """What a damaged database still says. Any of it may be wrong.
 
@@ -29,11 +36,13 @@ class Remains(msgspec.Struct, frozen=True):
         positions: Where each stage stood in each generation; counters are not read.
         row_counts: How many rows each stage had of each generation.
         unreadable: Tables that could not be read, or not to their ends.
+        given_counts: Rows that people gave and no telemetry holds, by table.
     """
 
     positions: list[Checkpoint]
     row_counts: RowCounts
     unreadable: list[str]
+    given_counts: dict[str, int] = {}
 
 
 def read_remains(path: Path, *, immutable: bool = False) -> Remains:
@@ -74,9 +83,11 @@ class _Reader:
                     self._note(table)
                 else:
                     positions.append(position)
+        # What is derived of others' rows is made again with them.
         tables = {
             row["stage"]: row["table_name"]
-            for row in self._rows("stages", "stage, table_name")
+            for row in self._rows("stages", "*")
+            if row.get("upstream") is None
         }
         if not tables:
             tables = {"interaction_patterns": patterns.name}
@@ -92,7 +103,8 @@ class _Reader:
                     row["generation"],
                 )
                 counts[at] = counts.get(at, 0) + 1
-        return Remains(positions, counts, self._unreadable)
+        given = {table: sum(1 for _ in self._rows(table, "*")) for table in GIVEN}
+        return Remains(positions, counts, self._unreadable, given)
 
     def _rows(
         self, table: str, columns: str, how: str = ""
@@ -104,8 +116,10 @@ class _Reader:
             names = [column[0] for column in cursor.description]
             for values in cursor:
                 yield dict(zip(names, values, strict=True))
-        except (sqlite3.Error, UnicodeError):
-            self._note(table)
+        except (sqlite3.Error, UnicodeError) as error:
+            # An earlier version has not had all of them.
+            if table not in GIVEN or "no such table" not in str(error):
+                self._note(table)
 
     def _note(self, table: str) -> None:
         if table not in self._unreadable:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from learning_pipeline.errors import StoreError
+from learning_pipeline.store.following import followers
 from learning_pipeline.store.retention import DELETE
-from learning_pipeline.store.rewind_targets import Target, ToOffset, find_step
+from learning_pipeline.store.rewind_targets import (
+    Step,
+    Target,
+    ToOffset,
+    find_step,
+)
 from learning_pipeline.store.schema import checkpoints, partitions, tombstones
 from learning_pipeline.store.stage_place import Rewound, StagePlace, TakenBack
 
@@ -44,7 +50,11 @@ def rewind_all(  # noqa: PLR0913 - keyword-only, named at each call
             given, and they do not all read the same one; or `retain` has deleted a
             generation meanwhile.
     """
-    places = [StagePlace(connection, stage, partition) for stage in sorted(set(stages))]
+    # Those that follow another of them need no word of their own.
+    led = {each for stage in stages for each in followers(connection, stage)}
+    places = [
+        StagePlace(connection, stage, partition) for stage in sorted({*stages} - led)
+    ]
     if isinstance(to, ToOffset) and len(places) > 1:
         present = {place.row["generation"] for place in places}
         if to.generation is None and len(present) > 1:
@@ -56,7 +66,7 @@ def rewind_all(  # noqa: PLR0913 - keyword-only, named at each call
         generation = to.generation if to.generation is not None else present.pop()
         to = ToOffset(to.offset, generation)
         places = [each for each in places if each.is_beyond(generation, to.offset)]
-    rewound = [_rewind(place, to, dry_run=dry_run) for place in places]
+    rewound = [each for place in places for each in _rewind(place, to, dry_run=dry_run)]
     if not dry_run:
         _refuse_deleted(connection, rewound, known_deleted)
     return rewound
@@ -87,7 +97,8 @@ def rewind(
     Raises:
         StoreError: There is no such checkpoint or step, or it lies ahead.
     """
-    return _rewind(StagePlace(connection, stage, partition), to, dry_run=dry_run)
+    place = StagePlace(connection, stage, partition)
+    return _rewind(place, to, dry_run=dry_run)[0]
 
 
 def replay(
@@ -123,7 +134,7 @@ def replay(
         return None
     place = StagePlace(connection, stage, partition)
     # What was read late stands before others, whose rows are to stay.
-    return _rewind(place, ToOffset(0, max(place.ends)), dry_run=False)
+    return _rewind(place, ToOffset(0, max(place.ends)), dry_run=False)[0]
 
 
 def clear(
@@ -138,17 +149,26 @@ def clear(
         StoreError: There is no such checkpoint.
     """
     place = StagePlace(connection, stage, partition)
-    return place.go_to(None, dry_run=dry_run)
+    return _go(place, None, dry_run=dry_run)[0]
 
 
-def _rewind(place: StagePlace, to: Target, *, dry_run: bool) -> Rewound:
+def _rewind(place: StagePlace, to: Target, *, dry_run: bool) -> list[Rewound]:
     if isinstance(to, ToOffset) and to.generation is None:
         to = ToOffset(to.offset, place.row["generation"])
     if not place.steps and not isinstance(to, ToOffset):
         message = f"{place.where} has no history to go back in"
         raise StoreError(message)
     step = find_step(place.steps, to, ends=place.ends, where=place.where)
-    return place.go_to(step, dry_run=dry_run)
+    return _go(place, step, dry_run=dry_run)
+
+
+def _go(place: StagePlace, step: Step | None, *, dry_run: bool) -> list[Rewound]:
+    """Go there, and let all that is derived follow; the stage itself comes first."""
+    to = (step["generation"], step["offset"]) if step else None
+    return [
+        place.go_to(step, dry_run=dry_run),
+        *(each.follow(to, dry_run=dry_run) for each in place.followers()),
+    ]
 
 
 def _refuse_deleted(

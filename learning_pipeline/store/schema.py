@@ -52,8 +52,10 @@ stages = sa.Table(
     metadata,
     sa.Column("stage", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("upstream", sa.Text),
 )
-"""One row per stage: the table that its rows go to."""
+"""One row per stage: the table that its rows go to, empty if it has none, and the
+stage whose rows it reads; none if it reads telemetry."""
 
 generations = sa.Table(
     "generations",
@@ -201,6 +203,119 @@ patterns = sa.Table(
     sa.Column("content_hash", sa.LargeBinary, nullable=False),
 )
 """One row per pattern; no index on the hash: on the hot path it costs two thirds."""
+
+finetuning_examples = sa.Table(
+    "finetuning_examples",
+    metadata,
+    *_row_key_columns(),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False),
+    sa.Column("is_duplicate", sa.Boolean, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row per quality pattern: an example, or a duplicate of one."""
+
+sa.Index(
+    "one_example_per_content",
+    finetuning_examples.c.content_hash,
+    unique=True,
+    sqlite_where=sa.not_(finetuning_examples.c.is_duplicate),
+    postgresql_where=sa.not_(finetuning_examples.c.is_duplicate),
+)
+sa.Index(
+    "duplicate_examples",
+    finetuning_examples.c.content_hash,
+    sqlite_where=finetuning_examples.c.is_duplicate,
+    postgresql_where=finetuning_examples.c.is_duplicate,
+)
+
+index_changes = sa.Table(
+    "index_changes",
+    metadata,
+    sa.Column("id", _identity, primary_key=True),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Examples that came, went or moved behind the index's back: to be looked at again."""
+
+index_identity = sa.Table(
+    "index_identity",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("index_id", sa.Text, nullable=False),
+    sa.Column("vectors", sa.Text, nullable=False),
+    sa.Column("built_at", sa.Text, nullable=False),
+)
+"""At most one row: the index that the checkpoints of `pattern_index` speak of."""
+
+measurements = sa.Table(
+    "measurements",
+    metadata,
+    *_row_key_columns(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("backend", sa.Text),
+    sa.Column("task_type", sa.Text),
+    sa.Column("event_timestamp", sa.Text),
+    sa.Column("success", sa.Boolean),
+    sa.Column("iterations", sa.BigInteger),
+    sa.Column("latency_ms", sa.Float),
+    sa.Column("resolution_seconds", sa.Float),
+    sa.Column("tokens_in", sa.BigInteger),
+    sa.Column("tokens_out", sa.BigInteger),
+)
+"""One row per event of which something was measured: what metrics are made of."""
+
+signals = sa.Table(
+    "signals",
+    metadata,
+    *_row_key_columns(),
+    sa.Column("signal", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("observed", sa.Float),
+    sa.Column("threshold", sa.Float),
+    sa.Column("event_timestamp", sa.Text),
+)
+"""One row per sign in an event that something could be tuned."""
+
+proposals = sa.Table(
+    "proposals",
+    metadata,
+    sa.Column("proposal_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("decided_at", sa.Text),
+    sa.Column("posted_to", sa.Text),
+    sa.Column("posted_at", sa.Text),
+)
+"""What became of a proposal, for ever; what it says is made of the signals."""
+
+custom_metrics = sa.Table(
+    "custom_metrics",
+    metadata,
+    sa.Column("metric_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("recorded_at", sa.Text, nullable=False),
+    sa.Index("custom_metrics_by_name", "name", "recorded_at"),
+)
+"""One row per value that a user recorded; the id makes recording it again harmless."""
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("failure_count", sa.Integer, nullable=False),
+    sa.Column("success_count", sa.Integer, nullable=False),
+    sa.Column("opened_at", sa.Text),
+    sa.Column("last_error", sa.Text),
+    sa.Column("updated_at", sa.Text, nullable=False),
+)
+"""One row per dependency: the state of its circuit breaker, shared by processes."""
 
 _TABLE_NAME = re.compile(r"(?!sqlite_)[a-z][a-z0-9_]{0,55}")
 

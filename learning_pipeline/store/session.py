@@ -25,13 +25,13 @@ from learning_pipeline.store.codec import (
     utc_now,
 )
 from learning_pipeline.store.cross_check import CrossCheck
+from learning_pipeline.store.deriving import Derivations
 from learning_pipeline.store.engine import SYNC_THIS_TRANSACTION, synced_commits
 from learning_pipeline.store.failures import explained
-from learning_pipeline.store.generation_moves import GenerationMoves
 from learning_pipeline.store.in_doubt import repeated_when_cut
 from learning_pipeline.store.kinds import limit_kinds
 from learning_pipeline.store.retrying import LetterReplacer, Retry
-from learning_pipeline.store.schema import checkpoints
+from learning_pipeline.store.schema import checkpoints, patterns
 from learning_pipeline.store.session_connection import Claim, named_dialect
 from learning_pipeline.store.stage_tables import ensure_stage, row_writer
 
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from learning_pipeline.store.deriving import Reads
+
 _CHECKPOINT_COLUMNS = tuple(column.name for column in checkpoints.c)
 
 
-class StageSession(GenerationMoves):
+class StageSession(Derivations):
     """One run's writes to one stage, over one database connection.
 
     Not safe for use by several threads. Use it as a context manager.
@@ -54,9 +56,10 @@ class StageSession(GenerationMoves):
         engine: sa.Engine,
         *,
         stage: str,
-        table: sa.Table,
+        table: sa.Table | None,
         run_id: str,
         history_count: int,
+        reads: Reads | None = None,
         clock: Callable[[], str] = utc_now,
     ) -> None:
         """Connect; `table` is created if it is a user's own and not there yet.
@@ -64,9 +67,11 @@ class StageSession(GenerationMoves):
         Args:
             engine: From `create_engine`, of a prepared database.
             stage: The stage's name.
-            table: Where its rows go; begins with the columns `ROW_KEY`.
+            table: Where its rows go; begins with the columns `ROW_KEY`. None for a
+                stage that writes elsewhere.
             run_id: Recorded with each commit.
             history_count: How many commits the history keeps.
+            reads: The stage that it reads of; None if it reads telemetry.
             clock: Gives the time to record.
 
         Raises:
@@ -77,10 +82,14 @@ class StageSession(GenerationMoves):
             engine, history_count=history_count, stage=stage, run_id=run_id, clock=clock
         )
         with explained(self._url):
-            ensure_stage(engine, stage, table)
+            ensure_stage(engine, stage, table, reads.stage if reads else None)
             self._cross_check = CrossCheck(named_dialect(engine), table)
-            self._write_rows = row_writer(table, engine)
+            self._has_examples = table is patterns
+            if table is not None:
+                self._write_rows = row_writer(table, engine)
             self._connect(engine.raw_connection())
+            if reads is not None:
+                self._prepare_deriving(reads)
 
     @repeated_when_cut
     def claim(self, partition: str) -> Claim:
@@ -234,6 +243,9 @@ class StageSession(GenerationMoves):
             self._write_rows(
                 self._cursor, claim.partition_id, generation, replaced.rows
             )
+            if self._has_examples:
+                offsets = {row[0] for row in replaced.rows}
+                self._derive_late(claim, generation, sorted(offsets))
             reached("retry.rows_written")
         reached("retry.after")
         after = msgspec.structs.replace(claim.checkpoint, counters=replaced.counters)

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from learning_pipeline.errors import StoreError
-from learning_pipeline.model import Checkpoint
+from learning_pipeline.model import Checkpoint, Counters
 from learning_pipeline.store.codec import (
     checkpoint_values,
     decode_counters,
@@ -16,12 +16,15 @@ from learning_pipeline.store.codec import (
     fingerprint_from_row,
     utc_now,
 )
+from learning_pipeline.store.examples import remove_examples
+from learning_pipeline.store.following import followers
 from learning_pipeline.store.rewind_targets import Step, in_order
 from learning_pipeline.store.schema import (
     checkpoint_history,
     checkpoints,
     dead_letters,
     event_counts,
+    finetuning_examples,
     generation_positions,
     partitions,
     stages,
@@ -88,6 +91,11 @@ class StagePlace:
         self._partition = partition
         self.row = _checkpoint_row(connection, stage, partition)
         self.where = f"{stage} of {partition!r}"
+        self._stage = connection.execute(
+            sa.select(stages.c.table_name, stages.c.upstream).where(
+                stages.c.stage == stage
+            )
+        ).one()
         steps = connection.execute(
             sa.select(checkpoint_history).where(*self._at(checkpoint_history))
         )
@@ -108,6 +116,51 @@ class StagePlace:
             (each, end) > (generation, offset) for each, end in self.ends.items()
         )
 
+    @property
+    def is_derived(self) -> bool:
+        """Whether the stage reads what another has committed."""
+        return self._stage.upstream is not None
+
+    def followers(self) -> list[StagePlace]:
+        """The places of those that read of this stage there, directly or not."""
+        names = followers(self._connection, self.row["stage"])
+        begun = self._connection.execute(
+            sa.select(checkpoints.c.stage).where(
+                checkpoints.c.partition_id == self.row["partition_id"],
+                checkpoints.c.stage.in_(names),
+            )
+        ).scalars()
+        return [
+            StagePlace(self._connection, name, self._partition)
+            for name in sorted(begun, key=names.index)
+        ]
+
+    def follow(self, to: tuple[int, int] | None, *, dry_run: bool) -> Rewound:
+        """Go back to where upstream has gone; stay, and be fenced, if it is there yet.
+
+        Args:
+            to: Generation and offset; None: upstream has read nothing any more.
+            dry_run: Only count.
+        """
+        begun = [each for each in self.ends if to is not None and each <= to[0]]
+        if to is None or not begun or self.row["sequence"] == 0:
+            return self.go_to(None, dry_run=dry_run)
+        generation = max(begun)
+        offset = self.ends[generation]
+        if generation == to[0]:
+            offset = min(offset, to[1])
+        if not self.is_beyond(generation, offset):
+            generation, offset = self.row["generation"], self.row["offset"]
+        step = {
+            **dict.fromkeys(each.name for each in checkpoint_history.c),
+            "stage": self.row["stage"],
+            "partition_id": self.row["partition_id"],
+            "generation": generation,
+            "offset": offset,
+            "counters": "{}",
+        }
+        return self.go_to(step, dry_run=dry_run)
+
     def go_to(self, step: Step | None, *, dry_run: bool) -> Rewound:
         """Go to a step; None: to where nothing has been read."""
         to = (step["generation"], step["offset"]) if step else (0, 0)
@@ -125,7 +178,10 @@ class StagePlace:
             to_offset=to[1],
             row_count=row_count,
             dead_letter_count=dead_letter_count,
-            taken_back=tuple(
+            # What is derived is made again of what upstream keeps, not of files.
+            taken_back=()
+            if self.is_derived
+            else tuple(
                 TakenBack(number, start, end)
                 for number, end in sorted(self.ends.items())
                 if (start := to[1] if number == to[0] else 0) < end and number >= to[0]
@@ -153,6 +209,8 @@ class StagePlace:
             generation_change_count=before.generation_change_count,
             lost_bytes=before.lost_bytes - (position["lost_bytes"] if position else 0),
         )
+        if self.is_derived:
+            counters = self._counted(generation, offset)
         is_present = generation == self.row["generation"]
         size_bytes = self.row["size_bytes"]
         if position is not None and not is_present:
@@ -195,6 +253,24 @@ class StagePlace:
                 }
             )
         )
+
+    def _counted(self, generation: int, offset: int) -> Counters:
+        """What a derived stage has taken over before a place."""
+        table = finetuning_examples.c
+        row_count = sum(
+            self._connection.execute(
+                sa.select(sa.func.count())
+                .select_from(finetuning_examples)
+                .where(
+                    table.partition_id == self.row["partition_id"],
+                    table.generation == number,
+                    table.offset < (min(end, offset) if number == generation else end),
+                )
+            ).scalar_one()
+            for number, end in self.ends.items()
+            if number <= generation
+        )
+        return Counters(record_count=row_count, row_count=row_count)
 
     def _leave(self, target: int) -> None:
         """Keep where the stage stands in the other generations."""
@@ -257,35 +333,41 @@ class StagePlace:
             )
 
     def _remove_rows(self, to: tuple[int, int], *, dry_run: bool) -> tuple[int, int]:
-        table_name = self._connection.execute(
-            sa.select(stages.c.table_name).where(stages.c.stage == self.row["stage"])
-        ).scalar_one()
+        letters = dead_letters.c
+        letter_count = self._remove(
+            dead_letters,
+            *self._at(dead_letters),
+            _is_behind(letters.generation, letters.start_offset, to),
+            dry_run=dry_run,
+        )
+        if not self._stage.table_name:
+            return 0, letter_count
         names = ("partition_id", "generation", "offset")
         columns: list[sa.ColumnClause[Any]] = [sa.column(each) for each in names]
-        rows = sa.table(table_name, *columns)
-        letters = dead_letters.c
-        counts = []
-        for table, there in (
-            (
-                rows,
-                (
-                    rows.c.partition_id == self.row["partition_id"],
-                    _is_behind(rows.c.generation, rows.c.offset, to),
-                ),
-            ),
-            (
-                dead_letters,
-                (
-                    *self._at(dead_letters),
-                    _is_behind(letters.generation, letters.start_offset, to),
-                ),
-            ),
-        ):
-            counted = sa.select(sa.func.count()).select_from(table).where(*there)
-            counts.append(self._connection.execute(counted).scalar_one())
-            if not dry_run:
-                self._connection.execute(sa.delete(table).where(*there))
-        return counts[0], counts[1]
+        rows = sa.table(self._stage.table_name, *columns)
+        partition_id = self.row["partition_id"]
+        is_behind = _is_behind(rows.c.generation, rows.c.offset, to)
+        is_examples = self._stage.table_name == finetuning_examples.name
+        row_count = self._remove(
+            rows,
+            rows.c.partition_id == partition_id,
+            is_behind,
+            dry_run=dry_run or is_examples,
+        )
+        if is_examples and not dry_run:
+            examples = finetuning_examples.c
+            is_behind = _is_behind(examples.generation, examples.offset, to)
+            remove_examples(self._connection, partition_id, is_behind)
+        return row_count, letter_count
+
+    def _remove(
+        self, table: sa.TableClause, *there: sa.ColumnElement[bool], dry_run: bool
+    ) -> int:
+        counted = sa.select(sa.func.count()).select_from(table).where(*there)
+        count = int(self._connection.execute(counted).scalar_one())
+        if not dry_run:
+            self._connection.execute(sa.delete(table).where(*there))
+        return count
 
 
 def _is_behind(

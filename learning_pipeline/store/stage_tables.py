@@ -38,13 +38,24 @@ _REFUSED_VALUES = (
 )
 
 
-def ensure_stage(engine: sa.Engine, stage: str, table: sa.Table) -> None:
+def ensure_stage(
+    engine: sa.Engine, stage: str, table: sa.Table | None, upstream: str | None = None
+) -> None:
     """Make `table` the stage's: create it if it is a user's own and not there yet.
+
+    Args:
+        engine: Of a prepared database.
+        stage: The stage's name.
+        table: Where its rows go; None for one that writes elsewhere.
+        upstream: The stage whose rows it reads; None if it reads telemetry.
 
     Raises:
         StageTableError: It has other columns, is another stage's, or the stage has
             its rows in another table.
     """
+    if table is None:
+        _ensure_without_table(engine, stage, upstream)
+        return
     if [column.name for column in table.columns][: len(ROW_KEY)] != list(ROW_KEY):
         message = f"table {table.name!r} must be made with `stage_table`"
         raise StageTableError(message)
@@ -68,7 +79,25 @@ def ensure_stage(engine: sa.Engine, stage: str, table: sa.Table) -> None:
                 sa.or_(stages.c.stage == stage, stages.c.table_name == table.name)
             )
         )
-        connection.execute(sa.insert(stages).values(stage=stage, table_name=table.name))
+        connection.execute(
+            sa.insert(stages).values(
+                stage=stage, table_name=table.name, upstream=upstream
+            )
+        )
+
+
+def _ensure_without_table(engine: sa.Engine, stage: str, upstream: str | None) -> None:
+    there = sa.select(stages.c.table_name).where(stages.c.stage == stage)
+    with (
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
+        if connection.execute(there).first() is None:
+            connection.execute(
+                sa.insert(stages).values(stage=stage, table_name="", upstream=upstream)
+            )
 
 
 def _is_ready(connection: sa.Connection, stage: str, table: sa.Table) -> bool:

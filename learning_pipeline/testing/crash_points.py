@@ -21,7 +21,7 @@ def kill_at(step: str, occurrence: int) -> None:
     Raises:
         ValueError: There is no such step.
     """
-    names = (*steps.NAMES, *steps.RETENTION_NAMES, *steps.RETRY_NAMES)
+    names = steps.ALL_NAMES
     if step not in names:
         message = f"no step {step!r}; there are {', '.join(names)}"
         raise ValueError(message)

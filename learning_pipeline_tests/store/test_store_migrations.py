@@ -12,8 +12,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.pool import NullPool
 
 from learning_pipeline.model import Counters, Fingerprint
-from learning_pipeline.store import Store
+from learning_pipeline.store import Store, index_feed
+from learning_pipeline.store.behind import partitions_behind
+from learning_pipeline.store.breakers import breaker_states
+from learning_pipeline.store.examples import EXAMPLES_STAGE
+from learning_pipeline.store.index_feed import IndexIdentity, example_places
 from learning_pipeline.store.schema import VERSION_TABLE, metadata
+from learning_pipeline_tests.store.examples_of import derive_all, problems
 from learning_pipeline_tests.store.samples import (
     PARTITION,
     STAGE,
@@ -137,3 +142,32 @@ def test_a_state_database_of_schema_0002_still_loads(tmp_path: Path) -> None:
         assert sighting.end_digest == digest("end")
         process(store, 300)
         assert len(list(store.iterate_patterns())) == 20
+
+
+def test_a_state_database_of_schema_0003_still_loads(tmp_path: Path) -> None:
+    """Examples, what waits for the index, its identity; and the stages go on."""
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "state_0003.sql").read_text("utf-8"))
+    connection.close()
+    url = f"sqlite:///{path}"
+    with Store(url) as store:
+        assert list(problems(store, url)) == []
+        behind = partitions_behind(store, EXAMPLES_STAGE, STAGE)
+        assert [each.partition for each in behind] == ["c.jsonl"]
+        identity = index_feed.index_identity(store)
+        assert identity == IndexIdentity("somewhere/index", "0123456789abcdef", "bm25")
+        assert index_feed.count_changes(store) == 1
+        indexed = {each.partition: each.is_due for each in example_places(store)}
+        assert indexed == {PARTITION: False, "b.jsonl": True, "c.jsonl": False}
+        [breaker] = breaker_states(store)
+        assert (breaker.name, breaker.state, breaker.failure_count) == (
+            *("qdrant", "open"),
+            5,
+        )
+        derive_all(store, [PARTITION, "b.jsonl", "c.jsonl"])
+        assert list(problems(store, url)) == []
+        assert all(each.is_due for each in example_places(store))
+    kept = contents(url)
+    for table in ("measurements", "signals", "proposals", "custom_metrics"):
+        assert len(kept[table]) == 1
