@@ -36,6 +36,34 @@ class ExtractorProcessError(LearningPipelineError):
     """The process for users' extractors cannot be started; the message says why."""
 
 
+class CustomMetricError(LearningPipelineError):
+    """A custom metric cannot be recorded; the message says what is allowed."""
+
+    retryable = False
+
+
+class UnknownProposalError(LearningPipelineError):
+    """No proposal has this id, or several begin like it; list them."""
+
+    retryable = False
+
+
+class UnknownExampleError(LearningPipelineError):
+    """No example has this content hash, or several begin like it."""
+
+    retryable = False
+
+
+class DatasetManifestError(LearningPipelineError):
+    """A dataset's manifest cannot be read; export the dataset again."""
+
+    retryable = False
+
+
+class ProposalPostError(LearningPipelineError):
+    """The endpoint refused a proposal; it is posted again the next time."""
+
+
 class TelemetryError(LearningPipelineError):
     """A telemetry file cannot be read.
 
@@ -164,3 +192,76 @@ class StageTableError(StoreError):
     """A stage's table or rows do not fit each other; fix the stage's declaration."""
 
     retryable = False
+
+
+class PatternIndexError(LearningPipelineError):
+    """The search index cannot do what was asked; the message says why."""
+
+
+class IndexMissingError(PatternIndexError):
+    """There is no search index yet; `learning-pipeline index rebuild` makes it."""
+
+    retryable = False
+
+
+class IndexForeignError(PatternIndexError):
+    """What is there is another program's; it was not touched.
+
+    Name another collection by `QDRANT_COLLECTION`.
+    """
+
+    retryable = False
+
+
+class IndexChangedError(PatternIndexError):
+    """The index was made with other settings than there are now, or made anew.
+
+    `learning-pipeline index rebuild` makes it with those that there are now.
+    """
+
+    retryable = False
+
+
+class IndexDamagedError(PatternIndexError):
+    """The index is damaged; `learning-pipeline index rebuild` makes it anew."""
+
+    retryable = False
+
+
+class IndexBusyError(PatternIndexError):
+    """Another process has the index; it was waited for, but not for ever.
+
+    Attributes:
+        holder: Who has it, and since when, if that is known.
+    """
+
+    holder: str
+
+
+class SearchQueryError(LearningPipelineError):
+    """Nothing can be searched for by this query; the message says why."""
+
+    retryable = False
+
+
+class DependencyUnavailableError(LearningPipelineError):
+    """A service that is needed does not answer as it should; it is tried again later.
+
+    Nothing is lost: patterns go on being learned, and what needs the service catches
+    up once it is back.
+
+    Attributes:
+        dependency: Its name, such as `qdrant`.
+        cause: What went wrong last; holds no secrets.
+        breaker_state: `closed`, `open` or `half-open`.
+        since: When the breaker opened, ISO 8601 in UTC, or None.
+        retry_at: Before then it is not asked again, ISO 8601 in UTC, or None.
+        retry_after_seconds: How long it asked to be left alone, if it did.
+    """
+
+    dependency: str
+    cause: str
+    breaker_state = "closed"
+    since: str | None = None
+    retry_at: str | None = None
+    retry_after_seconds: float | None = None

@@ -1,0 +1,28 @@
+"""Dates and times as they are typed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+class MomentType(click.ParamType[datetime]):
+    """An ISO 8601 date or time; local where it states no zone."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> datetime:
+        """Read it, or refuse it as bad usage."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no date or time like 2026-01-09T12:00", param, ctx)

@@ -1,0 +1,1 @@
+"""What is made of patterns: the dataset, the index, metrics and proposals."""

@@ -1,0 +1,111 @@
+"""The folder of an embedded index: made and removed by one rename, and whose it is."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from learning_pipeline import logs
+from learning_pipeline.errors import IndexDamagedError
+from learning_pipeline.learning.index.durable_files import (
+    sync_folder,
+    write_atomically,
+)
+from learning_pipeline.learning.index.vectors import REBUILD
+from learning_pipeline.store import IndexIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_IDENTITY_FILE: Final = "learning_pipeline.json"
+_FORMAT: Final = 1
+"""Of the identity file; another is another version's."""
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    format: int
+    index_id: str
+    vectors: str
+
+
+def read_identity(folder: Path) -> IndexIdentity | None:
+    """Which index a folder holds; None when there is no folder.
+
+    Raises:
+        IndexDamagedError: It does not say.
+    """
+    if not folder.exists():
+        return None
+    try:
+        content = (folder / _IDENTITY_FILE).read_bytes()
+        known = msgspec.json.decode(content, type=_Identity)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not folder.exists():
+            return None
+        message = (
+            f"the index {folder} does not say which it is ({type(error).__name__}): it "
+            f"is damaged, or not ours. {REBUILD}, and moves this one aside"
+        )
+        raise IndexDamagedError(message) from None
+    if known.format != _FORMAT:
+        message = (
+            f"the index {folder} is of format {known.format}, and this version knows "
+            f"{_FORMAT}: use the version that made it, or {REBUILD}"
+        )
+        raise IndexDamagedError(message)
+    return IndexIdentity(str(folder), known.index_id, known.vectors)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, vectors: str) -> Iterator[tuple[Path, IndexIdentity]]:
+    """Within, make the index in the folder that this gives; then it is put in place.
+
+    A folder that a killed process left half-made is removed. Only with the turn.
+    """
+    remove_leftovers(folder)
+    index_id = uuid.uuid4().hex
+    making = folder.with_name(f"{folder.name}.new-{index_id}")
+    making.mkdir(parents=True)
+    try:
+        yield making, IndexIdentity(str(folder), index_id, vectors)
+        content = msgspec.json.encode(_Identity(_FORMAT, index_id, vectors))
+        write_atomically(making / _IDENTITY_FILE, content)
+        making.rename(folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+
+
+def remove(folder: Path) -> None:
+    """Remove an index; move it aside when it does not say which. Only with the turn."""
+    remove_leftovers(folder)
+    if not folder.exists():
+        return
+    try:
+        read_identity(folder)
+    except IndexDamagedError:
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = folder.with_name(f"{folder.name}.damaged-{now}-{uuid.uuid4().hex[:8]}")
+        folder.rename(aside)
+        sync_folder(folder.parent)
+        logs.get_logger().warning("index_moved_aside", path=str(aside))
+        return
+    # By one rename: a kill while its files go leaves no half of an index behind.
+    going = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex}")
+    folder.rename(going)
+    sync_folder(folder.parent)
+    shutil.rmtree(going)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left beside the index. Only with the turn."""
+    for pattern in (f"{folder.name}.new-*", f"{folder.name}.old-*"):
+        for path in folder.parent.glob(pattern):
+            shutil.rmtree(path)

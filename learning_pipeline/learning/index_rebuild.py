@@ -1,0 +1,85 @@
+"""Making the search index anew of the examples in the state database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from learning_pipeline import logs
+from learning_pipeline.learning.breakers import Breakers
+from learning_pipeline.learning.index import index_home
+from learning_pipeline.learning.indexing import indexing
+from learning_pipeline.stages import DerivedDrain, Reading
+from learning_pipeline.store import Reads, index_feed
+from learning_pipeline.store.examples import EXAMPLES_STAGE
+from learning_pipeline.store.schema import finetuning_examples
+from learning_pipeline.telemetry import ReadLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from learning_pipeline.model import Progress
+    from learning_pipeline.settings import Settings
+    from learning_pipeline.store import Claim, Store
+
+
+def start_anew(store: Store, settings: Settings) -> str:
+    """Replace the index by an empty one, and have everything indexed; gives where.
+
+    Raises:
+        IndexForeignError: What is there is another program's.
+        IndexBusyError: Another process has it.
+        DependencyUnavailableError: A service that it needs does not answer.
+
+    Guarantees:
+        Killed in between, the next run refuses and names `index rebuild`.
+    """
+    with index_home(settings, Breakers(store, settings)) as home:
+        home.drop()
+        index_feed.restart_index(store, home.create())
+        return home.target
+
+
+def index_everything(
+    store: Store, settings: Settings, on_commit: Callable[[Progress], None]
+) -> int:
+    """Index what is not indexed yet, of all files; gives how many examples that were.
+
+    Killed in between, the next one, or the next run of `pattern_index`, goes on.
+    """
+    claims: list[Claim] = []
+    count = 0
+    reading = Reading(
+        settings.telemetry_dir,
+        ReadLimits(
+            max_records=settings.checkpoint_interval,
+            max_batch_bytes=settings.max_batch_bytes,
+            max_record_bytes=settings.max_record_bytes,
+        ),
+        settings.read_ahead_bytes,
+    )
+    checkpoints = store.checkpoints(stage=EXAMPLES_STAGE, with_kinds=False)
+    with (
+        store.session(
+            stage=index_feed.INDEX_STAGE,
+            table=None,
+            run_id=f"index-{uuid4()}",
+            history_count=settings.checkpoint_history,
+            reads=Reads(EXAMPLES_STAGE, finetuning_examples),
+        ) as session,
+        indexing(settings)(store) as derivation,
+    ):
+        for each in checkpoints:
+            drain = DerivedDrain(
+                session,
+                partition=each.partition,
+                derivation=derivation,
+                reading=reading,
+                on_commit=on_commit,
+                log=logs.get_logger(),
+            )
+            claim, progress = drain.run()
+            claims.append(claim)
+            count += progress.run_row_count
+        session.sync(claims)
+    return count

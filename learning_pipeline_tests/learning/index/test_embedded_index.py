@@ -1,0 +1,352 @@
+"""The embedded index: turns, kills, damage."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import qdrant_edge as edge
+
+from learning_pipeline.errors import (
+    IndexBusyError,
+    IndexChangedError,
+    IndexDamagedError,
+    PatternIndexError,
+)
+from learning_pipeline.learning.index import embedded, embedded_index
+from learning_pipeline.learning.index.embedded import EmbeddedHome
+from learning_pipeline.learning.index.turns import Turns
+from learning_pipeline_tests.learning.index import child
+from learning_pipeline_tests.learning.index.child import home_in
+from learning_pipeline_tests.learning.index.samples import example
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Starts other processes quickly."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", child.__name__])
+    return context
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory with an index of ten examples."""
+    home = home_in(str(tmp_path))
+    home.create()
+    with home.open("a test") as index:
+        index.upsert([example(number) for number in range(10)])
+        index.flush()
+    return tmp_path
+
+
+@pytest.fixture
+def home(state: Path) -> EmbeddedHome:
+    """Its index; a turn is waited for 0.2 s."""
+    return home_in(str(state), 0.2)
+
+
+@pytest.fixture
+def started(
+    processes: ForkServerContext,
+) -> Callable[..., Any]:
+    """Runs a function of `child` in a process, which is killed at the end."""
+
+    @contextmanager
+    def start(
+        function: Callable[..., None], *arguments: Any
+    ) -> Iterator[tuple[BaseProcess, Connection]]:
+        ours, theirs = processes.Pipe()
+        process = processes.Process(target=function, args=(*arguments, theirs))
+        process.start()
+        theirs.close()
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
+
+    return start
+
+
+def test_only_one_process_has_the_index(
+    home: EmbeddedHome, state: Path, started: Callable[..., Any]
+) -> None:
+    """Who waits in vain is told who has it, since when and what for."""
+    with started(child.hold, str(state)) as (process, answer):
+        assert answer.recv() == 10
+        with pytest.raises(IndexBusyError) as caught, home.open("a test"):
+            pass
+        assert f"process {process.pid} (hold it, since 20" in str(caught.value)
+        assert "LEARNING_PIPELINE_INDEX_LOCK_SECONDS" in str(caught.value)
+        assert caught.value.retryable
+        with pytest.raises(IndexBusyError):
+            home.drop()
+        assert home.identity() is not None
+        answer.send("enough")
+        process.join()
+        with home.open("a test") as index:
+            assert index.count() == 10
+
+
+def test_a_killed_holder_leaves_no_lock(
+    home: EmbeddedHome, state: Path, started: Callable[..., Any]
+) -> None:
+    """The next one opens at once, though the note of who had it is still there."""
+    with started(child.hold, str(state)) as (process, answer):
+        answer.recv()
+        process.kill()
+        process.join()
+        assert (state / "index.holder.json").exists()
+        with home.open("a test") as index:
+            assert index.count() == 10
+
+
+def test_who_waited_in_vain_leaves_the_holder_alone(state: Path) -> None:
+    """Its note of who it is stays for the next one."""
+    first, second = (Turns(state / "index", wait_seconds=0.05) for _ in range(2))
+    first.take("first")
+    with pytest.raises(IndexBusyError):
+        second.take("second")
+    second.give_back()
+    with pytest.raises(IndexBusyError, match="first"):
+        second.take("second")
+    first.give_back()
+    second.take("second")
+    second.give_back()
+
+
+def test_two_threads_take_turns_too(home: EmbeddedHome) -> None:
+    """An index that is open is open once, also within one process."""
+    with (
+        home.open("first"),
+        pytest.raises(IndexBusyError, match="first"),
+        home.open("second"),
+    ):
+        pass
+    with home.open("third") as index:
+        assert index.count() == 10
+
+
+def test_a_long_writer_lets_searches_in(
+    state: Path, started: Callable[..., Any]
+) -> None:
+    """Between two batches; then it goes on, and nothing of its work is lost."""
+    with started(child.write_in_turns, str(state)) as (writer, answer):
+        assert answer.recv() == "begun"
+        for _ in range(2):
+            with started(child.search_once, str(state), 10.0) as (_, found):
+                assert found.recv() == 10
+        answer.send("enough")
+        written, turns = answer.recv()
+        writer.join()
+    assert turns == 2
+    with home_in(str(state)).open("a test") as index:
+        assert index.count() == max(written, 10)
+
+
+def test_a_search_says_who_keeps_it_out(
+    state: Path, started: Callable[..., Any]
+) -> None:
+    """Readers wait in line like writers."""
+    with started(child.hold, str(state)) as (process, answer):
+        answer.recv()
+        with started(child.search_once, str(state), 0.1) as (_, found):
+            assert f"process {process.pid}" in found.recv()
+
+
+def test_an_index_that_was_made_anew_meanwhile_is_not_written(
+    home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who let others in notices that it is another index now."""
+    monkeypatch.setattr(embedded_index, "_LEAST_TURN_SECONDS", 0)
+    monkeypatch.setattr(Turns, "someone_waits", lambda _: True)
+    give_back = Turns.give_back
+
+    def give_back_to_one_who_makes_it_anew(turns: Turns) -> None:
+        give_back(turns)
+        monkeypatch.setattr(Turns, "give_back", give_back)
+        home.drop()
+        home.create()
+
+    with home.open("write") as index:
+        index.upsert([example(20)])
+        monkeypatch.setattr(Turns, "give_back", give_back_to_one_who_makes_it_anew)
+        with pytest.raises(IndexChangedError, match="made anew meanwhile"):
+            index.let_others_in()
+    with home.open("a test") as index:
+        assert index.count() == 0
+
+
+def test_points_survive_a_kill_at_any_moment(
+    state: Path, started: Callable[..., Any]
+) -> None:
+    """What was acknowledged is there, whether or not it was flushed."""
+    acknowledged = 10
+    for round_number in range(4):
+        with started(child.write_until_killed, str(state)) as (process, answer):
+            answer.recv()
+            time.sleep(0.03 * round_number)
+            process.kill()
+            process.join()
+            while answer.poll():
+                try:
+                    acknowledged = max(acknowledged, answer.recv())
+                except EOFError:
+                    break
+        with home_in(str(state)).open("a test") as index:
+            places = {place.content_hash for place in index.places()}
+            expected = {example(each).content_hash for each in range(acknowledged)}
+            assert expected <= places
+            assert index.search(f"number{acknowledged - 1}").hits
+
+
+def test_a_kill_while_it_is_made_or_dropped_leaves_it_whole_or_not_there(
+    tmp_path: Path, processes: ForkServerContext
+) -> None:
+    """And nothing else after the next one was made."""
+    for number in range(6):
+        process = processes.Process(
+            target=child.make_and_die, args=(str(tmp_path), 0.02 + 0.015 * number)
+        )
+        process.start()
+        process.join()
+        home = home_in(str(tmp_path))
+        if home.exists():
+            with home.open("a test") as index:
+                assert index.count() == 0
+            home.drop()
+        home.create()
+        home.drop()
+        assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def _files(folder: Path) -> list[Path]:
+    wanted = ("segment.json", "version.info", "page_0.dat", "tracker.dat", "open-1")
+    return [path for path in sorted(folder.rglob("*")) if path.name in wanted]
+
+
+def test_a_damaged_index_says_how_to_make_it_anew(
+    home: EmbeddedHome, state: Path
+) -> None:
+    """Truncated files are told, never read as something else."""
+    index_folder = state / "index"
+    whole = state / "whole"
+    shutil.copytree(index_folder, whole)
+    damages: list[str] = []
+    for path in _files(whole):
+        shutil.rmtree(index_folder)
+        shutil.copytree(whole, index_folder)
+        os.truncate(index_folder / path.relative_to(whole), 0)
+        try:
+            with home.open("a test") as index:
+                assert index.count() == 10
+                assert len(list(index.places())) == 10
+                assert len(index.search("parser").hits) == 10
+        except IndexDamagedError as error:
+            damages.append(str(error))
+    assert len(damages) >= 6
+    assert all("learning-pipeline index rebuild" in damage for damage in damages)
+    home.drop()
+    home.create()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\xff\xfe", b'{"format":2,"index_id":"a","vectors":"b"}']
+)
+def test_an_index_without_a_name_is_moved_aside(
+    home: EmbeddedHome, state: Path, content: bytes
+) -> None:
+    """It may be another program's, so it is kept; a new one can be made."""
+    (state / "index" / "learning_pipeline.json").write_bytes(content)
+    assert home.exists()
+    with pytest.raises(IndexDamagedError, match="index rebuild"):
+        home.identity()
+    with pytest.raises(IndexDamagedError), home.open("a test"):
+        pass
+    home.drop()
+    assert not home.exists()
+    (aside,) = state.glob("index.damaged-*")
+    assert (aside / "segments").is_dir()
+    home.create()
+
+
+def test_the_folder_of_another_is_not_deleted(tmp_path: Path) -> None:
+    """Even a folder that is no index at all."""
+    theirs = tmp_path / "index" / "thesis.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("three years")
+    home = home_in(str(tmp_path))
+    with pytest.raises(PatternIndexError):
+        home.create()
+    home.drop()
+    (kept,) = tmp_path.glob("index.damaged-*/thesis.txt")
+    assert kept.read_text() == "three years"
+
+
+def test_the_identity_is_stored_like_this(home: EmbeddedHome, state: Path) -> None:
+    """Golden: later versions read it."""
+    identity = home.identity()
+    assert identity is not None
+    stored = json.loads((state / "index" / "learning_pipeline.json").read_bytes())
+    assert stored == {
+        "format": 1,
+        "index_id": identity.index_id,
+        "vectors": "bm25:1",
+    }
+    assert len(identity.index_id) == 32
+
+
+def test_a_program_that_takes_no_turns_is_noticed(home: EmbeddedHome) -> None:
+    """The engine's own lock is told as what it is."""
+    shard = edge.EdgeShard.load(home.target)
+    try:
+        with (
+            pytest.raises(IndexBusyError, match="another program"),
+            home.open("a test"),
+        ):
+            pass
+    finally:
+        shard.close()
+
+
+def test_an_index_that_was_closed_says_so(home: EmbeddedHome) -> None:
+    """And closing twice is harmless."""
+    with home.open("a test") as index:
+        pass
+    index.close()
+    with pytest.raises(PatternIndexError, match="closed"):
+        index.count()
+
+
+def test_large_indexes_are_written_out_and_stay_whole(
+    home: EmbeddedHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once there are many points in memory the engine maps them from disk."""
+    monkeypatch.setattr(embedded, "_WRITTEN_OUT_KB", 100)
+    home.drop()
+    home.create()
+    with home.open("a test") as index:
+        for start in range(0, 3_000, 500):
+            index.upsert([example(each) for each in range(start, start + 500)])
+            index.flush()
+        index.upsert([example(7, partition="moved.jsonl")])
+        index.delete([example(8).content_hash])
+        assert index._engine.info().segments_count > 2
+        assert index.count() == 2_999
+    with home.open("a test") as index:
+        assert index.count() == len({each.content_hash for each in index.places()})
+        assert index.search("number7").hits[0].partition == "moved.jsonl"
+        assert not index.search("number8").hits
