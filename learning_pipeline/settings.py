@@ -8,8 +8,15 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,6 +50,14 @@ class Settings(BaseSettings):
         description=(
             "SQLAlchemy URL of the state database, `sqlite:///…` or "
             "`postgresql+psycopg://…`; empty: SQLite in the state directory"
+        ),
+    )
+    learn_stages: str = Field(
+        default="all",
+        description=(
+            "the stages that `learn`, the sensor and `process` run, separated by `|`; "
+            "fewer take less time, and what is left out catches up when it is not any "
+            "more"
         ),
     )
     checkpoint_interval: int = Field(
@@ -169,6 +184,151 @@ class Settings(BaseSettings):
             "process per step (seconds slower; steps in parallel)"
         ),
     )
+    index_lock_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description=(
+            "how long to wait for the embedded index while another process has it; "
+            "longer fails less often, shorter says sooner who has it"
+        ),
+    )
+    qdrant_url: str = Field(
+        default="",
+        description=(
+            "URL of a Qdrant server, with its port; empty: the embedded engine, in the "
+            "state directory"
+        ),
+    )
+    qdrant_api_key: SecretStr = Field(
+        default=SecretStr(""), description="sent to the Qdrant server as `api-key`"
+    )
+    qdrant_collection: str = Field(
+        default="learning_pipeline",
+        pattern=r"^[A-Za-z0-9_.-]{1,200}$",
+        description="name of the collection there; one that is not ours is not touched",
+    )
+    qdrant_timeout_seconds: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="how long a request to the Qdrant server may take",
+    )
+    embeddings_url: str = Field(
+        default="",
+        description=(
+            "URL of an OpenAI-compatible embeddings endpoint, such as "
+            "`http://127.0.0.1:8080/v1/embeddings`: search by meaning too; empty: by "
+            "words only"
+        ),
+    )
+    embeddings_model: str = Field(
+        default="",
+        validate_default=True,
+        description="name of the model there; another needs `index rebuild`",
+    )
+    embeddings_api_key: SecretStr = Field(
+        default=SecretStr(""), description="sent to it as bearer token"
+    )
+    embeddings_batch: int = Field(
+        default=64,
+        ge=1,
+        le=2048,
+        description="texts a request; larger is faster, smaller is refused less often",
+    )
+    embeddings_max_chars: int = Field(
+        default=8_000,
+        ge=100,
+        le=100_000,
+        description=(
+            "a text is embedded up to here; larger covers long answers, smaller keeps "
+            "within what the model takes"
+        ),
+    )
+    embeddings_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="how long a request for embeddings may take",
+    )
+    breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        le=1_000,
+        description=(
+            "after so many failures in a row a service is left alone; larger bears "
+            "more, smaller fails faster"
+        ),
+    )
+    breaker_reset_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description=(
+            "then it is tried again after so long; shorter catches up sooner, longer "
+            "spares the service"
+        ),
+    )
+    proposals_url: str = Field(
+        default="",
+        description=(
+            "URL of an endpoint that takes tasks: `proposals post` posts what is "
+            "proposed there, to be approved; empty: nothing is posted"
+        ),
+    )
+    proposals_api_key: SecretStr = Field(
+        default=SecretStr(""), description="sent to it as `X-API-Key`"
+    )
+    dataset_format: Literal["openai", "sharegpt", "alpaca", "parquet"] = Field(
+        default="openai",
+        description="format of the asset `finetuning_dataset`",
+    )
+    dataset_metadata: bool = Field(
+        default=True,
+        description=(
+            "each example of the asset says where it comes from; turn it off for an "
+            "upload that takes lines of `messages` only"
+        ),
+    )
+    dataset_validation_share: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description=(
+            "share of the asset's examples that are kept apart for validation; larger "
+            "measures better, smaller leaves more to train on"
+        ),
+    )
+    dataset_split_seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="decides which examples those are; another one deals them anew",
+    )
+    dataset_near_duplicates: float = Field(
+        default=1.0,
+        ge=0.5,
+        le=1,
+        description=(
+            "the asset leaves out examples at least this similar to one that it has; "
+            "1: none; smaller repeats less and leaves out more that differs"
+        ),
+    )
+    dataset_tokenizer: str = Field(
+        default="o200k_base",
+        min_length=1,
+        max_length=4096,
+        description=(
+            "counts a dataset's tokens: an encoding of `tiktoken`, if its file is in "
+            "its cache; the path of a `tokenizer.json`, if `tokenizers` is installed; "
+            "or `none`, which is faster"
+        ),
+    )
+    training_threshold: int = Field(
+        default=1_000,
+        ge=1,
+        description="examples that a dataset should have before one trains on it",
+    )
 
     @field_validator("store_url")
     @classmethod
@@ -184,6 +344,34 @@ class Settings(BaseSettings):
             message = "must start with sqlite:// or postgresql+psycopg://"
             raise ValueError(message)
         return value
+
+    @field_validator("qdrant_url", "embeddings_url", "proposals_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            parts = urlsplit(value)
+            is_plain = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            is_plain = is_plain and "@" not in parts.netloc and not parts.query
+            is_plain = is_plain and parts.port != 0
+        except ValueError:
+            is_plain = False
+        if not is_plain:
+            message = (
+                "must be an http:// or https:// URL without user, password and query; "
+                "a key has a setting of its own"
+            )
+            raise ValueError(message)
+        return value.rstrip("/")
+
+    @field_validator("embeddings_model")
+    @classmethod
+    def _model_of_endpoint(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("embeddings_url") and not value.strip():
+            message = "is needed with EMBEDDINGS_URL"
+            raise ValueError(message)
+        return value.strip()
 
     @field_validator("state_dir")
     @classmethod

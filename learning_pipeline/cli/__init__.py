@@ -14,10 +14,16 @@ from learning_pipeline.cli.dead_letters import dead_letters
 from learning_pipeline.cli.demo import demo
 from learning_pipeline.cli.dev import dev
 from learning_pipeline.cli.doctor import doctor
+from learning_pipeline.cli.explain import explain
 from learning_pipeline.cli.export import export
+from learning_pipeline.cli.index import index
+from learning_pipeline.cli.metrics import metrics
 from learning_pipeline.cli.process import process
+from learning_pipeline.cli.proposals import proposals
 from learning_pipeline.cli.rebuild import rebuild
+from learning_pipeline.cli.report import report
 from learning_pipeline.cli.retain import retain
+from learning_pipeline.cli.search import search
 from learning_pipeline.cli.status import status
 from learning_pipeline.errors import ConfigurationError, LearningPipelineError
 
@@ -51,9 +57,15 @@ for command in (
     dev,
     demo,
     status,
+    report,
     checkpoints,
     dead_letters,
     export,
+    explain,
+    search,
+    index,
+    metrics,
+    proposals,
     doctor,
     backup,
     rebuild,

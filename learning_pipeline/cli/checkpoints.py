@@ -23,6 +23,7 @@ from learning_pipeline.errors import ConfigurationError, StoreError
 from learning_pipeline.model import Checkpoint
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages.learnable import unlearnable
+from learning_pipeline.stages.names import PATTERNS_STAGE, UPSTREAM_OF
 from learning_pipeline.store import (
     HistoryStep,
     Rewound,
@@ -33,9 +34,8 @@ from learning_pipeline.store import (
 )
 from learning_pipeline.telemetry import Listings, telemetry_matcher
 
-DEFAULT_STAGE = "interaction_patterns"
 stage_option = click.option(
-    "--stage", default=DEFAULT_STAGE, show_default=True, help="Of which stage."
+    "--stage", default=PATTERNS_STAGE, show_default=True, help="Of which stage."
 )
 
 
@@ -129,7 +129,7 @@ def history(files: tuple[str, ...], stage: str, *, as_json: bool) -> None:
     "--stage",
     "stages",
     multiple=True,
-    default=[DEFAULT_STAGE],
+    default=[PATTERNS_STAGE],
     show_default=True,
     help="Of which stage; may be given several times.",
 )
@@ -215,10 +215,15 @@ def rewind(  # noqa: PLR0913 - one for each option
 
 @checkpoints.command()
 @some_files
-@stage_option
+@click.option(
+    "--stage",
+    help="Of which stage, and of those that read what it commits. [default: all]",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> None:
+def clear(
+    files: tuple[str, ...], stage: str | None, *, yes: bool, dry_run: bool
+) -> None:
     """Forget all that was learned from files, of all their generations.
 
     The next run reads every file of theirs that is still there. What came from a
@@ -226,10 +231,14 @@ def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> No
     """
     settings = load_settings()
     with stored_so_far(settings) as store:
-        for file in files:
-            planned = store.clear(stage=stage, partition=file, dry_run=True)
-            _say(planned, dry_run=True)
-            _say_lost(file, _unlearnable(settings, store, [planned]))
+        chosen = [(file, _stages_of(store, file, stage)) for file in files]
+        for file, stages in chosen:
+            planned = [
+                store.clear(stage=each, partition=file, dry_run=True) for each in stages
+            ]
+            for each in planned:
+                _say(each, dry_run=True)
+            _say_lost(file, _unlearnable(settings, store, planned))
         if dry_run:
             return
         if not yes:
@@ -237,8 +246,20 @@ def clear(files: tuple[str, ...], stage: str, *, yes: bool, dry_run: bool) -> No
                 message = "clearing asks first; in a script, give --yes"
                 raise ConfigurationError(message)
             click.confirm("Clear?", abort=True)
-        for file in files:
-            _say(store.clear(stage=stage, partition=file), dry_run=False)
+        for file, stages in chosen:
+            for name in stages:
+                _say(store.clear(stage=name, partition=file), dry_run=False)
+
+
+def _stages_of(store: Store, file: str, stage: str | None) -> list[str]:
+    """The stages to clear of a file: what is derived first, else it would be twice."""
+    if stage is not None:
+        return [stage]
+    begun = [each.stage for each in store.checkpoints(keys=[file], with_kinds=False)]
+    derived = [each for each in reversed(UPSTREAM_OF) if each in begun]
+    return [*derived, *(each for each in begun if each not in derived)] or [
+        PATTERNS_STAGE
+    ]
 
 
 def _say(rewound: Rewound, *, dry_run: bool) -> None:

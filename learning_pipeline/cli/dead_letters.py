@@ -22,11 +22,11 @@ from learning_pipeline.extraction import build_extractor
 from learning_pipeline.extraction.contribution import contribution
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages import Reading
+from learning_pipeline.stages.names import PATTERNS_STAGE
 from learning_pipeline.stages.retrying import PartitionRetry, RetryOutcome, RetryPlan
 from learning_pipeline.store import Store, free_space_guard, patterns
 from learning_pipeline.telemetry import ReadLimits
 
-STAGE = "interaction_patterns"
 MAX_UNREAD_SHOWN = 5
 
 
@@ -73,7 +73,9 @@ def list_dead_letters(
 
 @dead_letters.command("retry")
 @any_files
-@click.option("--stage", default=STAGE, show_default=True, help="Of which stage.")
+@click.option(
+    "--stage", default=PATTERNS_STAGE, show_default=True, help="Of which stage."
+)
 @click.option("--reason", metavar="CODE", help="Only those rejected for this reason.")
 @click.option("--dry-run", is_flag=True, help="Process them, but store nothing.")
 def retry_dead_letters(
@@ -86,11 +88,11 @@ def retry_dead_letters(
     again stays, with the new reason; one whose bytes are gone stays too, and the exit
     code is 1. A run that is under way on a file is fenced off.
     """
-    if stage != STAGE:
+    if stage != PATTERNS_STAGE:
         message = (
             f"what {stage} makes of a record is known to its asset only: rewind it to "
             "before the record, with `checkpoints rewind --stage`, and materialise it "
-            f"again. Retried are dead letters of {STAGE}"
+            f"again. Retried are dead letters of {PATTERNS_STAGE}"
         )
         raise ConfigurationError(message)
     settings = load_settings()
@@ -138,7 +140,7 @@ def _plan(settings: Settings, reason: str | None) -> RetryPlan:
             patterns=settings.patterns,
             require_free_space=free_space_guard(settings),
         ),
-        stage=STAGE,
+        stage=PATTERNS_STAGE,
         reason=reason,
     )
 
@@ -155,7 +157,7 @@ def _retry(
     if dry_run:
         return one.run(None)
     with store.session(
-        stage=STAGE,
+        stage=PATTERNS_STAGE,
         table=patterns,
         run_id=f"retry-{uuid4()}",
         history_count=settings.checkpoint_history,

@@ -9,7 +9,7 @@ import click
 
 from learning_pipeline.cli.process import process_files
 from learning_pipeline.errors import ConfigurationError
-from learning_pipeline.settings import load_settings
+from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.testing.generator import write_telemetry
 
 FOLDER = "demo"
@@ -49,12 +49,26 @@ def demo(event_count: int) -> int:
         message = f"cannot write {error.filename}: {error.strerror}"
         raise ConfigurationError(message) from error
     code = process_files(settings, ())
+    _report(settings)
     click.echo(
         "\nNext:\n"
         "  learning-pipeline status            how far every file is\n"
-        "  learning-pipeline export patterns   what was learned, a JSON object a line\n"
+        "  learning-pipeline report            everything at a glance\n"
+        '  learning-pipeline search "disk"     what was learned about that\n'
+        "  learning-pipeline export dataset    examples to train on, one a line\n"
         "  learning-pipeline dev               the web UI, on http://127.0.0.1:3000\n"
         f"Append lines to a file in {folder} and run `learning-pipeline process`: it\n"
         "goes on from the byte where it stood."
     )
     return code
+
+
+def _report(settings: Settings) -> None:
+    # Seconds to import, and loaded by now.
+    from learning_pipeline.cli.home import dagster_instance  # noqa: PLC0415
+    from learning_pipeline.cli.runs import execute_report  # noqa: PLC0415
+
+    with dagster_instance(settings) as instance:
+        problem = execute_report(instance)
+    if problem is not None:
+        click.echo(f"Warning: report: {problem}", err=True)

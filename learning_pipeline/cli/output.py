@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import sys
-import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.learning.atomic_file import atomic_file
 
 STANDARD_OUTPUT = "-"
 MAX_RICH_ROWS = 1_000
@@ -107,27 +106,17 @@ def atomic_output(out: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(out).absolute()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        message = f"cannot write {out}: {error.strerror}"
-        raise ConfigurationError(message) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with atomic_file(Path(out)) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
         message = f"cannot write {out}: {error.strerror or error}"
         raise ConfigurationError(message) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+
+
+def printable(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1]
+        for each in text
+    )

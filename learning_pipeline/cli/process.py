@@ -12,6 +12,7 @@ from learning_pipeline.cli.keys import any_files
 from learning_pipeline.cli.progress import ProgressDisplay
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import Settings, load_settings
+from learning_pipeline.stages.names import stages_to_learn
 from learning_pipeline.store import Store, free_space_guard
 from learning_pipeline.telemetry import Discovery, discover
 
@@ -96,17 +97,15 @@ def _wanted(
 ) -> dict[str, int]:
     """The files to process, most lag first, with about how much there is to read."""
     from learning_pipeline.defs.partitions import known_keys  # noqa: PLC0415
-    from learning_pipeline.defs.planning import files_with_unread  # noqa: PLC0415
-    from learning_pipeline.defs.sensors import STAGE  # noqa: PLC0415
+    from learning_pipeline.defs.planning import files_to_learn  # noqa: PLC0415
 
     with Store(settings.resolved_store_url) as store:
-        checkpoints = store.checkpoints(
-            stage=STAGE, keys=files or None, with_kinds=False
-        )
-    unread = {
-        found.partition: found.lag_bytes
-        for found in files_with_unread(discovery.files, checkpoints)
-    }
+        unread = {
+            found.partition: found.lag_bytes
+            for found in files_to_learn(
+                discovery.files, store, stages_to_learn(settings)
+            )
+        }
     if not files:
         return unread
     # A file that was processed before and is gone now fails by itself, with its

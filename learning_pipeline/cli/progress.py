@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from learning_pipeline.model import Progress
+from learning_pipeline.stages.names import PATTERNS_STAGE
 
 LINE_INTERVAL_SECONDS = 5.0
 MAX_BARS = 20
@@ -52,6 +53,8 @@ class Tally:
 
 class ProgressDisplay:
     """Shows each file's progress; call it with every `Progress`.
+
+    A file's first stage is shown always, the others when they take long.
 
     Attributes:
         event_count: Events processed so far, over all files.
@@ -119,12 +122,15 @@ class ProgressDisplay:
 
     def __call__(self, progress: Progress) -> None:
         """Take in a file's progress."""
+        if progress.stage != PATTERNS_STAGE:
+            self._show_later_stage(progress)
+            return
         partition = progress.partition
         tally = self._earlier.get(partition, Tally()).plus(progress)
         if self._bars is None:
             self._say(progress, tally)
         else:
-            self._draw(self._bars, progress, tally)
+            self._draw(self._bars, progress, tally, progress.partition)
         if not progress.is_final:
             self._under_way[partition] = progress
             return
@@ -137,14 +143,33 @@ class ProgressDisplay:
         else:
             self._earlier[partition] = tally
 
-    def _draw(self, bars: Bars, progress: Progress, tally: Tally) -> None:
-        task = self._tasks.get(progress.partition)
+    def _show_later_stage(self, progress: Progress) -> None:
+        name = f"{progress.partition}: {progress.stage}"
+        now = time.monotonic()
+        said_at = self._said_at.setdefault(name, now)
+        if progress.is_final:
+            del self._said_at[name]
+            if self._bars is not None and name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(name))
+        elif now - said_at >= LINE_INTERVAL_SECONDS:
+            if self._bars is not None:
+                tally = Tally().plus(progress)
+                self._draw(self._bars, progress, tally, name)
+                return
+            self._said_at[name] = now
+            click.echo(
+                f"{name}: {progress.percent:.0f} % "
+                f"({progress.offset} of {progress.size_bytes} bytes)"
+            )
+
+    def _draw(self, bars: Bars, progress: Progress, tally: Tally, name: str) -> None:
+        task = self._tasks.get(name)
         if task is None:
             while len(self._tasks) >= MAX_BARS:
                 oldest = next(iter(self._tasks))
                 bars.remove_task(self._tasks.pop(oldest))
-            task = self._tasks[progress.partition] = bars.add_task(
-                progress.partition, total=max(progress.size_bytes, 1), events=0
+            task = self._tasks[name] = bars.add_task(
+                name, total=max(progress.size_bytes, 1), events=0
             )
         bars.update(
             task,

@@ -77,6 +77,11 @@ def rebuild(
         click.echo(f"moved the damaged database to {folder}")
     origin = f"the backup {from_backup}" if from_backup else "empty"
     click.echo(f"{path} is {origin}; run `learning-pipeline process`")
+    if settings.qdrant_url:
+        click.echo(
+            "The search index on the server was made for the other one: afterwards run "
+            "`learning-pipeline index rebuild`"
+        )
 
 
 def _require_something(path: Path, from_backup: Path | None) -> None:
@@ -122,7 +127,7 @@ def _give_account(settings: Settings, path: Path, from_backup: Path | None) -> N
             ["partition", "generation", "stage", "rows", "in backup", "telemetry"],
             [_row(each) for each in found],
         )
-    for line in summary(found, remains):
+    for line in summary(found, remains, kept):
         click.echo(line)
 
 

@@ -19,9 +19,9 @@ class PassTracker:
     def __init__(self, listener: ProgressListener) -> None:
         """Pass everything on to `listener`."""
         self._listener = listener
-        self._ends: dict[tuple[str, int], int] = {}
-        self._stops: dict[str, tuple[int, int]] = {}
-        self._finished: set[str] = set()
+        self._ends: dict[tuple[str, str, int], int] = {}
+        self._stops: dict[tuple[str, str], tuple[int, int]] = {}
+        self._finished: set[tuple[str, str]] = set()
         self._left: dict[str, int] = {}
         self._stuck: list[str] = []
 
@@ -31,24 +31,24 @@ class PassTracker:
         if not progress.is_final:
             return
         partition = progress.partition
-        self._finished.add(partition)
+        self._finished.add((progress.stage, partition))
         first_end = self._ends.setdefault(
-            (partition, progress.generation), progress.size_bytes
+            (progress.stage, partition, progress.generation), progress.size_bytes
         )
         # One that did not grow can have another, younger file behind it.
         has_grown = progress.size_bytes > first_end
         if progress.is_complete or (has_grown and progress.offset >= first_end):
             return
         stop = (progress.generation, progress.offset)
-        if self._stops.get(partition) == stop:
+        if self._stops.get((progress.stage, partition)) == stop:
             self._stuck.append(partition)
         else:
-            self._stops[partition] = stop
+            self._stops[progress.stage, partition] = stop
             self._left[partition] = max(progress.lag_bytes, 1)
 
-    def unfinished(self, group: Sequence[str]) -> list[str]:
-        """The files that a failed run is the failure of: all, if it did all of them."""
-        return [key for key in group if key not in self._finished] or list(group)
+    def unfinished(self, group: Sequence[str], stage: str) -> list[str]:
+        """The files that a stage's failure is the failure of: all, if it did them."""
+        return [key for key in group if (stage, key) not in self._finished] or [*group]
 
     def next_round(self) -> tuple[dict[str, int], list[str]]:
         """End the round.

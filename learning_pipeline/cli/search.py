@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from learning_pipeline.cli.moments import MomentType
-from learning_pipeline.cli.output import echo_json
+from learning_pipeline.cli.output import echo_json, printable
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
 
@@ -84,14 +84,14 @@ def search(  # noqa: PLR0913 - one for each option
 
 def _echo(hit: SearchHit) -> None:
     about = ", ".join(part for part in (hit.kind, hit.backend, hit.timestamp) if part)
-    click.secho(f"{hit.score:.3f}  {hit.content_hash[:12]}  {about}", bold=True)
-    click.echo(
-        f"  from {hit.partition}, generation {hit.generation}, byte {hit.offset}"
-    )
+    head = f"{hit.score:.3f}  {hit.content_hash[:12]}  {printable(about)}"
+    click.secho(head, bold=True)
+    place = f"generation {hit.generation}, byte {hit.offset}"
+    click.echo(f"  from {printable(hit.partition)}, {place}")
     click.echo(f"  {_excerpt(hit.prompt)}")
     click.echo(f"  → {_excerpt(hit.response)}\n")
 
 
 def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= EXCERPT_CHARS else f"{line[:EXCERPT_CHARS]} …"

@@ -19,7 +19,19 @@ from learning_pipeline.telemetry import Discovery, discover
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def status(*, as_json: bool) -> None:
-    """Per file and stage: size, offset, lag, events, rows, dead letters."""
+    """Per file and stage: size, offset, lag, events, rows, dead letters.
+
+    Below that: services that are left alone, and what waits for the search index.
+    """
+    from learning_pipeline.learning.breakers import Breakers  # noqa: PLC0415 - slow
+    from learning_pipeline.learning.report.index_state import (  # noqa: PLC0415 - slow
+        index_facts,
+    )
+    from learning_pipeline.learning.report.wording import (  # noqa: PLC0415 - slow
+        breakers_said,
+        index_said,
+    )
+
     settings = load_settings()
     with stored_so_far(settings) as store:
         discovery = discover(
@@ -30,9 +42,11 @@ def status(*, as_json: bool) -> None:
         states = store.partition_states(
             [each.partition for each in discovery.files if _rotated_count(each)]
         )
+        index = index_facts(store)
+        breakers = Breakers(store, settings).states()
     found = _Found(discovery, checkpoints, states)
     if as_json:
-        echo_json(_document(found))
+        echo_json(_document(found) | {"dependencies": breakers, "index": index})
         return
     rows = _rows(found)
     if rows:
@@ -57,6 +71,11 @@ def status(*, as_json: bool) -> None:
             f"No telemetry files below {settings.telemetry_dir} match "
             f"{settings.telemetry_patterns}."
         )
+    lines = breakers_said(breakers)
+    if index.behind_file_count or index.waiting_change_count:
+        lines.append(index_said(index))
+    if lines:
+        click.echo("\n" + "\n".join(lines))
     for problem in discovery.problems:
         click.echo(f"left out: {problem.path}: {problem.detail}", err=True)
 

@@ -16,6 +16,7 @@ from learning_pipeline.store import (
     rewinding,
 )
 from learning_pipeline.store.codec import utc_now
+from learning_pipeline.store.deriving import Reads, Upstream
 from learning_pipeline.store.diagnosis import contradictions
 from learning_pipeline.store.disk_space import free_space_guard
 from learning_pipeline.store.engine import (
@@ -24,6 +25,7 @@ from learning_pipeline.store.engine import (
     synced_commits,
 )
 from learning_pipeline.store.failures import explained
+from learning_pipeline.store.index_feed import IndexIdentity
 from learning_pipeline.store.opening import prepare
 from learning_pipeline.store.positions import PartitionState
 from learning_pipeline.store.queries import HistoryStep
@@ -46,8 +48,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Claim",
     "HistoryStep",
+    "IndexIdentity",
     "PartitionState",
     "ReadOnlyStore",
+    "Reads",
     "Retry",
     "Rewound",
     "StageSession",
@@ -59,6 +63,7 @@ __all__ = [
     "ToStep",
     "ToTime",
     "Tombstone",
+    "Upstream",
     "free_space_guard",
     "patterns",
     "stage_table",
@@ -109,7 +114,13 @@ class Store:
         self.close()
 
     def session(
-        self, *, stage: str, table: sa.Table, run_id: str, history_count: int
+        self,
+        *,
+        stage: str,
+        table: sa.Table | None,
+        run_id: str,
+        history_count: int,
+        reads: Reads | None = None,
     ) -> StageSession:
         """A run's session on one stage, to claim and commit with."""
         return StageSession(
@@ -118,6 +129,7 @@ class Store:
             table=table,
             run_id=run_id,
             history_count=history_count,
+            reads=reads,
         )
 
     def checkpoints(
@@ -233,7 +245,7 @@ class Store:
             )
 
     def stages(self) -> list[str]:
-        """The stages that have ever run, by name."""
+        """The stages that have ever read telemetry, by name."""
         with self._reading() as connection:
             return positions.select_stages(connection)
 
@@ -263,6 +275,14 @@ class Store:
         """Remember which generation a file that was just written holds."""
         with self._writing() as connection:
             retention.put_sighting(connection, partition, sighting)
+
+    def snapshot(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """One consistent view, for modules of this package that query it."""
+        return self._reading()
+
+    def change(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """One synced transaction, for such modules; it is undone when it raises."""
+        return self._writing()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -15,6 +15,7 @@ from learning_pipeline_tests.cli.command import run
 from learning_pipeline_tests.pipeline import Pipeline, assert_as_from_one_pass
 
 LINES = list(generate_lines(200))
+STAGE = "interaction_patterns"
 
 
 def with_a_large_file(folder: Path, *, bound: bool) -> Pipeline:
@@ -88,7 +89,7 @@ def stop(  # noqa: PLR0913 - keyword-only beyond where
 ) -> Progress:
     """Where a run stopped in a file."""
     return Progress(
-        stage="interaction_patterns",
+        stage=STAGE,
         partition=partition,
         generation=generation,
         offset=offset,
@@ -151,12 +152,12 @@ def test_a_pass_goes_on_with_what_moves_up_to_where_it_first_ended(
 def test_only_files_that_a_failed_run_did_not_finish_are_its_failures() -> None:
     """All of them, if it finished all and failed later."""
     tracker = PassTracker(lambda _progress: None)
-    assert tracker.unfinished(["a.jsonl", "b.jsonl"]) == ["a.jsonl", "b.jsonl"]
+    assert tracker.unfinished(["a.jsonl", "b.jsonl"], STAGE) == ["a.jsonl", "b.jsonl"]
     tracker(stop(100, is_complete=True))
-    assert tracker.unfinished(["a.jsonl", "b.jsonl"]) == ["b.jsonl"]
-    assert tracker.unfinished(["a.jsonl"]) == ["a.jsonl"]
+    assert tracker.unfinished(["a.jsonl", "b.jsonl"], STAGE) == ["b.jsonl"]
+    assert tracker.unfinished(["a.jsonl"], STAGE) == ["a.jsonl"]
     tracker.next_round()
-    assert tracker.unfinished(["a.jsonl", "b.jsonl"]) == ["a.jsonl", "b.jsonl"]
+    assert tracker.unfinished(["a.jsonl", "b.jsonl"], STAGE) == ["a.jsonl", "b.jsonl"]
 
 
 def test_the_display_adds_up_all_runs_of_a_file_and_keeps_nothing_of_done_ones(

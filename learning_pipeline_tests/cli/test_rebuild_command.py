@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from learning_pipeline.learning.metrics.custom import record_metric
+from learning_pipeline.stages.names import READING_STAGES
 from learning_pipeline.store import Store, rebuilding
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
@@ -74,14 +76,17 @@ def test_what_cannot_be_learned_again_is_told(processed: Pipeline) -> None:
     (processed.telemetry / "b.jsonl").unlink()
     (processed.telemetry / "c.jsonl").unlink()
     rows = dict.fromkeys(("a.jsonl", "b.jsonl", "c.jsonl"), 0)
-    for row in processed.export():
-        rows[row["partition"]] += 1
+    for stage, partition, counters in processed.counters():
+        rows[partition] += counters.row_count if stage in READING_STAGES else 0
+    with Store(processed.store_url) as store:
+        record_metric("reward", 1.0, store=store)
     damaged = damage(processed)
 
     told = run(processed, "rebuild", "--dry-run").output
     gone = rows["b.jsonl"] + rows["c.jsonl"]
     assert f"{gone} rows of 2 files come from generations whose file is gone" in told
     assert f"{rows['a.jsonl']} rows of 1 files come from telemetry that still" in told
+    assert "1 recorded metrics are lost" in told
 
     told = run(processed, "rebuild", "--dry-run", "--from-backup", "copy.db").output
     assert f"{rows['c.jsonl']} rows of 1 files come from generations whose" in told
