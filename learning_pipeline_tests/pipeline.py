@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from learning_pipeline import steps
+from learning_pipeline.learning.breakers import Breakers
+from learning_pipeline.learning.index import index_home
+from learning_pipeline.learning.index_comparison import compare_index
+from learning_pipeline.settings import Settings
 from learning_pipeline.stages.audit import range_problems
 from learning_pipeline.store import Store
+from learning_pipeline.store.index_feed import example_places, index_identity
 from learning_pipeline.testing import crash_points
 
 COMMAND = str(Path(sys.executable).parent / "learning-pipeline")
@@ -130,6 +135,32 @@ class Pipeline:
                 for each in store.checkpoints()
             ]
 
+    def example_contents(self) -> list[str]:
+        """The content hashes of the examples."""
+        with Store(self.store_url) as store:
+            return [each.content_hash.hex() for each in example_places(store)]
+
+    def index_problems(self) -> list[str]:
+        """How the index differs from the examples; nothing waits."""
+        settings = Settings(
+            state_dir=self.state,
+            telemetry_dir=self.telemetry,
+            store_url=self.settings.get("STORE_URL", ""),
+        )
+        with (
+            Store(self.store_url) as store,
+            index_home(settings, Breakers(store, settings)) as home,
+        ):
+            if index_identity(store) is None:
+                return []
+            with home.open("compare") as index:
+                found = compare_index(store, index)
+        problems = [f"{each} is missing" for each in found.missing]
+        problems += [f"{each} is stray" for each in found.stray]
+        if found.waiting_count:
+            problems.append(f"{found.waiting_count} wait")
+        return problems
+
     def dead_letters(self) -> list[dict[str, Any]]:
         """The dead letters, without when and by which run."""
         with Store(self.store_url) as store:
@@ -159,6 +190,9 @@ def assert_as_from_one_pass(pipeline: Pipeline, reference: Pipeline) -> None:
     assert pipeline.counters() == reference.counters()
     assert pipeline.dead_letters() == reference.dead_letters()
     assert pipeline.audit() == []
+    contents = {each["content_hash"] for each in pipeline.export() if each["quality"]}
+    assert pipeline.example_contents() == sorted(contents)
+    assert pipeline.index_problems() == []
 
 
 def _run_command(

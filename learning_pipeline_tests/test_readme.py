@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from learning_pipeline.cli import cli
 from learning_pipeline.settings import Settings
@@ -38,9 +39,13 @@ def table_rows(heading: str) -> list[list[str]]:
 def shown_default(name: str) -> str:
     """A setting's default as the README writes it."""
     default = Settings.model_fields[name].default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     if isinstance(default, Path):
         return f"`./{default}`"
-    return f"`{default}`" if default != "" else "SQLite in the state directory"
+    if default == "":
+        return "SQLite in the state directory" if name == "store_url" else "none"
+    return f"`{default}`"
 
 
 def test_the_settings_table_lists_every_setting_as_it_is() -> None:
@@ -55,13 +60,14 @@ def test_the_settings_table_lists_every_setting_as_it_is() -> None:
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
     """The README's table and the command's tree are the same."""
     documented = {
-        re.split(r" \[| FILE|`", row[0].strip("`"))[0].strip()
+        re.split(r" \[| FILE| ID| QUERY|`", row[0].strip("`"))[0].strip()
         for row in table_rows("Commands")
     }
     existing = set()
     for name, command in cli.commands.items():
         if isinstance(command, click.Group):
             existing |= {f"{name} {inner}" for inner in command.commands}
+            existing |= {name} if command.invoke_without_command else set()
         else:
             existing.add(name)
     assert documented == existing

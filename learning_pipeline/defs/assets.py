@@ -5,10 +5,24 @@ import warnings
 import dagster as dg
 from dagster import BetaWarning, PreviewWarning
 
+from learning_pipeline.defs.describing import (
+    describe_examples,
+    describe_index,
+    describe_metrics,
+    describe_proposals,
+)
 from learning_pipeline.defs.partitions import telemetry_files
+from learning_pipeline.learning.indexing import indexing
 from learning_pipeline.settings import load_settings
-from learning_pipeline.stages import StageOutput, TelemetryStream, TransformSpec
+from learning_pipeline.stages import (
+    DerivedOutput,
+    StageOutput,
+    TelemetryStream,
+    TransformSpec,
+    UpstreamRows,
+)
 from learning_pipeline.store import patterns
+from learning_pipeline.store.schema import measurements, signals
 
 IO_MANAGER_KEY = "checkpoint_io_manager"
 
@@ -60,3 +74,86 @@ def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
         },
     )
     return telemetry_file.batches(extraction, into=patterns)
+
+
+@dg.asset(
+    partitions_def=telemetry_files,
+    io_manager_key=IO_MANAGER_KEY,
+    backfill_policy=shared_runs,
+    group_name="learning",
+    kinds={"sql"},
+)
+def finetuning_examples(interaction_patterns: UpstreamRows) -> DerivedOutput:
+    """One row per quality pattern: an example, or a duplicate of one.
+
+    Of each content there is one example over all files for ever: the one that was
+    committed first. When it is taken back, by a rewind, a duplicate takes its place.
+    """
+    return interaction_patterns.examples(describe=describe_examples)
+
+
+@dg.asset(
+    partitions_def=telemetry_files,
+    io_manager_key=IO_MANAGER_KEY,
+    backfill_policy=shared_runs,
+    group_name="learning",
+    kinds={"qdrant"},
+)
+def pattern_index(finetuning_examples: UpstreamRows) -> DerivedOutput:
+    """One point per example, to be searched by words and, if configured, by meaning.
+
+    The checkpoint moves when the index has acknowledged what was written. While a
+    service that the index needs is down, files wait; they catch up by themselves.
+    """
+    return finetuning_examples.indexed(
+        indexing(load_settings()), describe=describe_index
+    )
+
+
+@dg.asset(
+    partitions_def=telemetry_files,
+    io_manager_key=IO_MANAGER_KEY,
+    backfill_policy=shared_runs,
+    group_name="learning",
+    kinds={"sql"},
+)
+def performance_metrics(telemetry_file: TelemetryStream) -> StageOutput:
+    """One row per event of which something was measured.
+
+    Success, iterations, latency, resolution time and tokens, where the event states
+    them. `learning-pipeline metrics` and `TelemetryFrame` add them up.
+    """
+    measuring = TransformSpec("learning_pipeline.learning.metrics:build_transform", {})
+    return telemetry_file.batches(
+        measuring, into=measurements, describe=describe_metrics
+    )
+
+
+@dg.asset(
+    partitions_def=telemetry_files,
+    io_manager_key=IO_MANAGER_KEY,
+    backfill_policy=shared_runs,
+    group_name="learning",
+    kinds={"sql"},
+)
+def optimization_proposals(telemetry_file: TelemetryStream) -> StageOutput:
+    """One row per sign that something could be tuned: limits hit, timeouts, failures.
+
+    `learning-pipeline proposals list` says what follows from them.
+    """
+    signalling = TransformSpec(
+        "learning_pipeline.learning.proposals:build_transform", {}
+    )
+    return telemetry_file.batches(
+        signalling, into=signals, describe=describe_proposals
+    )
+
+
+STAGE_ASSETS = (
+    interaction_patterns,
+    finetuning_examples,
+    pattern_index,
+    performance_metrics,
+    optimization_proposals,
+)
+"""Those that `learn` materialises, each with a checkpoint per file."""

@@ -7,22 +7,18 @@ resume from the stored offsets, with no code of their own.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.context.metadata_logging import (
-    AssetMetadataHandle,
-    OutputMetadataAccumulator,
-)
 
 from learning_pipeline import logs
 from learning_pipeline.defs.interruption import interrupts_at_boundaries
+from learning_pipeline.defs.outcome import WAITING, StepOutcome, forbid_retries
 from learning_pipeline.defs.reporting import (
+    SOURCE_KEY,
     ObservationReporter,
     ProgressListener,
-    final_metadata,
 )
 from learning_pipeline.errors import (
     ConfigurationError,
@@ -33,32 +29,23 @@ from learning_pipeline.errors import (
 from learning_pipeline.model import Progress
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages import (
-    PartitionDrain,
+    DerivedOutput,
     Reading,
     StageOutput,
     TelemetryStream,
+    UpstreamRows,
 )
 from learning_pipeline.stages.audit import file_position
-from learning_pipeline.store import Claim, StageSession, Store
+from learning_pipeline.stages.names import LATER_STAGES
+from learning_pipeline.stages.passes import Drain, Passes, open_passes
+from learning_pipeline.store import Store
 from learning_pipeline.store.disk_space import free_space_guard
 from learning_pipeline.telemetry import ReadLimits
 
 FEW_FILES = 20
 """In a run of more files each reports only its end: an event costs milliseconds."""
 
-MAX_FAILURES_SHOWN = 10
-
 _ROOT_RUN_TAG = "dagster/root_run_id"
-_MAX_RETRIES_TAG = "dagster/max_retries"
-
-
-@dataclass
-class _Outcome:
-    """What became of the files of one run."""
-
-    finished: dict[str, Progress] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
-    failures: dict[str, LearningPipelineError] = field(default_factory=dict)
 
 
 class CheckpointIOManager(dg.IOManager):
@@ -92,15 +79,21 @@ class CheckpointIOManager(dg.IOManager):
         self._replay_from_start = replay_from_start
         self._listeners = listeners
 
-    def load_input(self, context: dg.InputContext) -> TelemetryStream:
-        """Describe the telemetry of the run's partitions; nothing is read yet."""
+    def load_input(self, context: dg.InputContext) -> TelemetryStream | UpstreamRows:
+        """Describe what is unread of the run's partitions; nothing is read yet.
+
+        Of `telemetry_file` that is telemetry, of a stage what it has committed.
+        """
         if not context.has_asset_partitions:
             message = (
                 f"{context.asset_key.to_user_string()} is loaded by partition: give "
                 "the asset partitions_def=telemetry_files"
             )
             raise ConfigurationError(message)
-        return TelemetryStream(tuple(sorted(context.asset_partition_keys)))
+        partitions = tuple(sorted(context.asset_partition_keys))
+        if context.asset_key == SOURCE_KEY:
+            return TelemetryStream(partitions)
+        return UpstreamRows(partitions, context.asset_key.to_user_string())
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Drain the stream of every partition of the run into commits.
@@ -116,13 +109,13 @@ class CheckpointIOManager(dg.IOManager):
             self._store_output(context, obj)
         except LearningPipelineError as error:
             if not error.retryable:
-                _forbid_retries(context)
+                forbid_retries(context)
             raise dg.Failure(
                 description=str(error), allow_retries=error.retryable
             ) from error
 
     def _store_output(self, context: dg.OutputContext, obj: object) -> None:
-        if not isinstance(obj, StageOutput):
+        if not isinstance(obj, StageOutput | DerivedOutput):
             message = (
                 f"{context.asset_key.to_user_string()} returned a "
                 f"{type(obj).__name__}: return telemetry_file.rows(...)"
@@ -132,11 +125,12 @@ class CheckpointIOManager(dg.IOManager):
         few = len(obj.partitions) <= FEW_FILES
         log = logs.teed_logger(
             context.log,
-            level="INFO" if few else "WARNING",
+            # Each line is an event in Dagster's log, which takes milliseconds.
+            level="INFO" if few and stage not in LATER_STAGES else "WARNING",
             stage=stage,
             run_id=context.run_id,
         )
-        outcome = _Outcome()
+        outcome = StepOutcome()
         with (
             Store(self._settings.resolved_store_url) as store,
             store.session(
@@ -144,11 +138,17 @@ class CheckpointIOManager(dg.IOManager):
                 table=obj.table,
                 run_id=context.run_id,
                 history_count=self._settings.checkpoint_history,
+                reads=obj.reads if isinstance(obj, DerivedOutput) else None,
             ) as session,
         ):
             self._replay(context, store, stage, obj.partitions, log)
             try:
-                self._drain_all(context, session, obj, outcome, log)
+                with open_passes(obj, store, session, self._reading) as passes:
+                    self._drain_all(context, passes, outcome, log)
+            except WAITING as error:
+                # What it needs could not be opened; nothing was begun.
+                for partition in obj.partitions:
+                    outcome.wait(partition, error)
             except BaseException:
                 # Also when terminated: what is committed is made durable, if it can
                 # be. The first error is the one to show.
@@ -158,9 +158,12 @@ class CheckpointIOManager(dg.IOManager):
             try:
                 session.sync(outcome.claims)
             except BaseException:
-                self._materialize_finished(context, outcome)
+                outcome.materialize_finished(context)
                 raise
-        self._conclude(context, outcome, log)
+            if few and obj.describe is not None:
+                for partition in obj.partitions:
+                    outcome.described[partition] = obj.describe(store, partition)
+        outcome.conclude(context, log)
 
     def _replay(
         self,
@@ -216,15 +219,16 @@ class CheckpointIOManager(dg.IOManager):
     def _drain_all(
         self,
         context: dg.OutputContext,
-        session: StageSession,
-        output: StageOutput,
-        outcome: _Outcome,
+        passes: Passes,
+        outcome: StepOutcome,
         log: Any,
     ) -> None:
         reporter = ObservationReporter(
             context,
             interval_seconds=self._settings.progress_seconds,
-            report_start=len(output.partitions) <= FEW_FILES,
+            # One start is news of a file; that of each later stage is none.
+            report_start=len(passes.output.partitions) <= FEW_FILES
+            and context.asset_key.to_user_string() not in LATER_STAGES,
         )
         with interrupts_at_boundaries(context) as raise_if_interrupted:
 
@@ -239,33 +243,32 @@ class CheckpointIOManager(dg.IOManager):
                     raise
 
             try:
-                for partition in output.partitions:
+                for partition in passes.output.partitions:
                     raise_if_interrupted()
-                    drain = PartitionDrain(
-                        session,
-                        partition=partition,
-                        transform=output.transform,
-                        reading=self._reading,
-                        on_commit=on_commit,
-                        log=log,
-                    )
+                    if outcome.waiting_for is not None:
+                        outcome.wait(partition, outcome.waiting_for)
+                        continue
+                    drain = passes.over(partition, on_commit, log)
                     self._drain_one(drain, partition, outcome, log)
                     if partition in outcome.finished:
                         reporter.finish(outcome.finished[partition])
             except BaseException:
                 # Whatever ends the run here: the files that are done stay done.
-                self._materialize_finished(context, outcome)
+                outcome.materialize_finished(context)
                 raise
 
     def _drain_one(
         self,
-        drain: PartitionDrain,
+        drain: Drain,
         partition: str,
-        outcome: _Outcome,
+        outcome: StepOutcome,
         log: Any,
     ) -> None:
         try:
             _, progress = drain.run()
+        except WAITING as error:
+            outcome.wait(partition, error)
+            return
         except (TelemetryError, FencedError) as error:
             outcome.failures[partition] = error
             log.error("file_failed", partition=partition, error=str(error))  # noqa: TRY400 - the message says it all
@@ -300,76 +303,6 @@ class CheckpointIOManager(dg.IOManager):
             max_bytes=settings.max_bytes_per_run,
             require_free_space=free_space_guard(settings),
         )
-
-    def _conclude(
-        self,
-        context: dg.OutputContext,
-        outcome: _Outcome,
-        log: Any,
-    ) -> None:
-        if not outcome.failures:
-            _add_metadata(context, outcome.finished)
-            return
-        total = len(outcome.failures) + len(outcome.finished)
-        self._materialize_finished(context, outcome)
-        retryable = any(error.retryable for error in outcome.failures.values())
-        if not retryable:
-            _forbid_retries(context)
-        shown = list(outcome.failures.items())[:MAX_FAILURES_SHOWN]
-        lines = [f"- {partition}: {error}" for partition, error in shown]
-        more = len(outcome.failures) - len(shown)
-        if more:
-            lines.append(f"- and {more} more, each with a line in the log")
-        log.error("run_failed", failed_count=len(outcome.failures), file_count=total)
-        raise dg.Failure(
-            description=(
-                f"{len(outcome.failures)} of {total} files failed; the others are "
-                "done and materialised, what was committed stays:\n" + "\n".join(lines)
-            ),
-            metadata={
-                "failures": {
-                    partition: str(error)
-                    for partition, error in outcome.failures.items()
-                }
-            },
-            allow_retries=retryable,
-        )
-
-    def _materialize_finished(
-        self, context: dg.OutputContext, outcome: _Outcome
-    ) -> None:
-        # A failing step gives no materialisation to any of its partitions.
-        for partition, progress in outcome.finished.items():
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=context.asset_key,
-                    partition=partition,
-                    metadata=final_metadata(progress),
-                )
-            )
-        outcome.finished.clear()
-
-
-def _forbid_retries(context: dg.OutputContext) -> None:
-    # `allow_retries=False` stops only the step's own policy, not the run's retries.
-    context.step_context.instance.add_run_tags(context.run_id, {_MAX_RETRIES_TAG: "0"})
-
-
-def _add_metadata(context: dg.OutputContext, finished: Mapping[str, Progress]) -> None:
-    # What `add_asset_metadata` does, for all partitions at once: that reads every
-    # dynamic partition from the database for each call, 14 ms at 2,000 of them.
-    step = context.step_context
-    step._metadata_accumulator = OutputMetadataAccumulator(  # noqa: SLF001
-        per_output_metadata={
-            **step._metadata_accumulator.per_output_metadata,  # noqa: SLF001
-            **{
-                AssetMetadataHandle(
-                    asset_key=context.asset_key, partition_key=partition
-                ): final_metadata(progress)
-                for partition, progress in finished.items()
-            },
-        }
-    )
 
 
 def checkpoint_io_manager(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from learning_pipeline.defs.assets import interaction_patterns
+LEARN = "learn"
 
-learn = dg.define_asset_job(
-    "learn",
-    selection=dg.AssetSelection.assets(interaction_patterns),
-    # No process of a step's own, so none that lives on when its run is killed.
-    executor_def=dg.in_process_executor,
-    description="Learn from the unread records of telemetry files.",
-)
+
+def build_learn(stages: Sequence[str]) -> dg.UnresolvedAssetJobDefinition:
+    """The job, of these stages."""
+    return dg.define_asset_job(
+        LEARN,
+        selection=dg.AssetSelection.assets(*stages),
+        # No process of a step's own, so none that lives on when its run is killed.
+        executor_def=dg.in_process_executor,
+        description="Learn from the unread records of telemetry files.",
+    )

@@ -8,7 +8,7 @@ for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 
@@ -19,7 +19,10 @@ from learning_pipeline.defs.partitions import keys_of_run
 from learning_pipeline.extraction import are_extractors_installed
 from learning_pipeline.model import Checkpoint, FileStatus
 from learning_pipeline.settings import Settings
+from learning_pipeline.stages.names import ALL_STAGES, READING_STAGES, UPSTREAM_OF
 from learning_pipeline.store import Store
+from learning_pipeline.store.behind import Behind, partitions_behind
+from learning_pipeline.store.index_feed import INDEX_STAGE, count_changes
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -30,6 +33,8 @@ UNFINISHED = (
 )
 FIRST_PAUSE_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 3600
+LONGEST_PAUSE_TO_CATCH_UP_SECONDS = 300
+"""A dependency that was down is tried again sooner than a file that cannot be read."""
 
 _WILL_RETRY_TAG = "dagster/will_retry"
 _RETRIED_BY_TAG = "dagster/auto_retry_run_id"
@@ -63,10 +68,12 @@ class UnreadFile(msgspec.Struct, frozen=True):
     Attributes:
         file: As it was found.
         checkpoint: Where the stage stands in it, if it ever read of it.
+        is_read: Whether only stages are behind that read what others committed.
     """
 
     file: FileStatus
     checkpoint: Checkpoint | None
+    is_read: bool = False
 
     @property
     def partition(self) -> str:
@@ -108,6 +115,60 @@ def files_with_unread(
     return sorted(unread, key=lambda found: (-found.lag_bytes, found.partition))
 
 
+def files_to_learn(
+    files: Sequence[FileStatus], store: Store, stages: Sequence[str] = ALL_STAGES
+) -> list[UnreadFile]:
+    """The files that some stage has to go on with, most lag first.
+
+    Args:
+        files: As they were found.
+        store: Where the stages stand.
+        stages: Those that are to go on.
+    """
+    found: dict[str, UnreadFile] = {}
+    for stage in READING_STAGES:
+        if stage not in stages:
+            continue
+        checkpoints = store.checkpoints(stage=stage, with_kinds=False)
+        for each in files_with_unread(files, checkpoints):
+            before = found.get(each.partition)
+            if before is None or each.lag_bytes > before.lag_bytes:
+                found[each.partition] = each
+    there = {file.partition: file for file in files}
+    for stage, behind in _behind(store, stages):
+        # Rows can be taken over also when their file is gone.
+        gone = FileStatus(
+            partition=behind.partition,
+            size_bytes=behind.offset + behind.lag_bytes,
+            mtime_ns=0,
+        )
+        checkpoint = Checkpoint(
+            stage=stage,
+            partition=behind.partition,
+            generation=behind.generation,
+            offset=behind.offset,
+        )
+        file = there.get(behind.partition, gone)
+        found.setdefault(behind.partition, UnreadFile(file, checkpoint, is_read=True))
+    return sorted(found.values(), key=lambda each: (-each.lag_bytes, each.partition))
+
+
+def _behind(store: Store, stages: Sequence[str]) -> Iterator[tuple[str, Behind]]:
+    """Where what others committed is to be taken over, by stage."""
+    is_indexing = False
+    for stage, upstream in UPSTREAM_OF.items():
+        if stage not in stages:
+            continue
+        for behind in partitions_behind(store, stage, upstream):
+            is_indexing = True
+            yield stage, behind
+    if not is_indexing and INDEX_STAGE in stages and count_changes(store):
+        # Whichever file's run it is, it makes them.
+        for checkpoint in store.checkpoints(stage=INDEX_STAGE, with_kinds=False)[:1]:
+            place = checkpoint.generation, checkpoint.offset
+            yield INDEX_STAGE, Behind(checkpoint.partition, *place, *place)
+
+
 class UnderWay(msgspec.Struct, frozen=True):
     """The live runs, and those about to start.
 
@@ -136,17 +197,17 @@ def runs_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     store: Store,
     known: Sequence[str],
     *,
-    stage: str,
+    stages: Sequence[str],
     lease_seconds: float,
     now: datetime,
 ) -> UnderWay:
-    """The runs of the stage that live, or are about to start.
+    """The runs of any of the stages that live, or are about to start.
 
     Dagster's word alone does not do: when a whole process tree is killed its runs
     stay "started" for ever. A started run counts while it is young, or while its
     claims and commits show that it lives.
     """
-    asset_key = dg.AssetKey.from_user_string(stage)
+    asset_keys = frozenset(map(dg.AssetKey.from_user_string, stages))
     lease = timedelta(seconds=lease_seconds)
     unfinished = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)))
     just_failed = instance.get_run_records(
@@ -156,7 +217,7 @@ def runs_under_way(  # noqa: PLR0913 - keyword-only beyond what it looks at
     records = [
         record
         for record in (*unfinished, *just_failed)
-        if _covers(record.dagster_run, asset_key, nodes_of)
+        if _covers(record.dagster_run, asset_keys, nodes_of)
     ]
     commits = store.last_commit_by_run(
         [record.dagster_run.run_id for record in records]
@@ -246,7 +307,7 @@ def _pauses(found: UnreadFile, ask: Ask | None, now: float) -> bool:
     return (
         ask is not None
         and _stood_still(found, ask)
-        and now < ask.asked_at + _pause_seconds(ask.count)
+        and now < ask.asked_at + _pause_seconds(ask.count, is_read=found.is_read)
     )
 
 
@@ -262,21 +323,23 @@ def _position(found: UnreadFile) -> tuple[int, int]:
     return (checkpoint.generation, checkpoint.offset) if checkpoint else (0, 0)
 
 
-def _pause_seconds(count: int) -> float:
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** (count - 1), LONGEST_PAUSE_SECONDS)
+def _pause_seconds(count: int, *, is_read: bool) -> float:
+    longest = LONGEST_PAUSE_TO_CATCH_UP_SECONDS if is_read else LONGEST_PAUSE_SECONDS
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** (count - 1), longest)
 
 
 def _covers(
     run: dg.DagsterRun,
-    asset_key: dg.AssetKey,
+    asset_keys: frozenset[dg.AssetKey],
     nodes_of: Callable[[str], frozenset[str]],
 ) -> bool:
     if run.asset_selection is not None:
-        return asset_key in run.asset_selection
+        return not asset_keys.isdisjoint(run.asset_selection)
     if run.job_snapshot_id is None:
         return True
     # Runs of a whole job name no assets; the ops of its snapshot do.
-    return asset_key.to_python_identifier() in nodes_of(run.job_snapshot_id)
+    nodes = nodes_of(run.job_snapshot_id)
+    return any(each.to_python_identifier() in nodes for each in asset_keys)
 
 
 def _nodes_of_job(instance: dg.DagsterInstance, snapshot_id: str) -> frozenset[str]:

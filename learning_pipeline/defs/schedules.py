@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from learning_pipeline.defs.jobs import learn
+from learning_pipeline.defs.jobs import LEARN
 from learning_pipeline.defs.sensors import plan_runs, run_requests
 from learning_pipeline.errors import StateDiskFullError
 from learning_pipeline.settings import load_settings
@@ -16,7 +16,7 @@ MAX_FILES_AN_HOUR = 100_000
 
 
 @dg.schedule(
-    job=learn,
+    job_name=LEARN,
     cron_schedule="0 * * * *",
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(

@@ -9,7 +9,7 @@ import dagster as dg
 import msgspec
 
 from learning_pipeline import logs
-from learning_pipeline.defs.jobs import learn
+from learning_pipeline.defs.jobs import LEARN
 from learning_pipeline.defs.partitions import (
     add_keys,
     known_keys,
@@ -21,7 +21,7 @@ from learning_pipeline.defs.planning import (
     UnderWay,
     UnreadFile,
     choose,
-    files_with_unread,
+    files_to_learn,
     longest_silence_seconds,
     remember,
     runs_under_way,
@@ -29,10 +29,10 @@ from learning_pipeline.defs.planning import (
 from learning_pipeline.defs.reporting import SOURCE_KEY
 from learning_pipeline.errors import StateDiskFullError
 from learning_pipeline.settings import Settings, load_settings
+from learning_pipeline.stages.names import UPSTREAM_OF, stages_to_learn
 from learning_pipeline.store import Store, free_space_guard
 from learning_pipeline.telemetry import Discovery, discover
 
-STAGE = "interaction_patterns"
 MAX_GAP_FILES = 20
 """Passing over so many unchanged files costs less than the start of another run."""
 
@@ -77,6 +77,8 @@ class Plan(msgspec.Struct, frozen=True):
         waiting_count: Files that wait until fewer runs are under way.
         asks: To be remembered until they are read.
         discovery: What was found.
+        read: Keys of files of which only what was committed is to be taken over.
+        takers: The stages that do that.
     """
 
     groups: Sequence[Sequence[str]]
@@ -84,6 +86,8 @@ class Plan(msgspec.Struct, frozen=True):
     waiting_count: int
     asks: Mapping[str, Ask]
     discovery: Discovery
+    read: frozenset[str] = frozenset()
+    takers: Sequence[str] = ()
 
 
 def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
@@ -105,6 +109,7 @@ def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
         max_runs: How many may be under way, those that are already included.
         max_files: How many the new ones may cover, unless there is only one.
     """
+    stages = stages_to_learn(settings)
     with Store(settings.resolved_store_url) as store:
         discovery = discover(
             settings.telemetry_dir, settings.patterns, store.known_partitions()
@@ -116,16 +121,14 @@ def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
         ]
         add_keys(instance, new)
         known += new
-        unread = files_with_unread(
-            discovery.files, store.checkpoints(stage=STAGE, with_kinds=False)
-        )
+        unread = files_to_learn(discovery.files, store, stages)
         under_way = UnderWay()
         if unread:
             under_way = runs_under_way(
                 instance,
                 store,
                 known,
-                stage=STAGE,
+                stages=stages,
                 lease_seconds=longest_silence_seconds(settings),
                 now=now,
             )
@@ -134,17 +137,22 @@ def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
     passable = frozenset(file.partition for file in discovery.files) - frozenset(
         found.partition for found in unread
     )
+    read = frozenset(found.partition for found in ready if found.is_read)
     groups = in_turn(
-        share_runs(
-            lags,
-            known,
-            max_files=settings.max_files_per_run,
-            max_gap=MAX_GAP_FILES,
-            # Passing over a file that is gone, or fails, would fail the whole run.
-            avoid=frozenset(known) - passable,
-            lags=lags,
-            max_bytes=settings.max_bytes_per_run,
-        ),
+        [
+            group
+            for keys in (lags.keys() - read, read)
+            for group in share_runs(
+                [key for key in lags if key in keys],
+                known,
+                max_files=settings.max_files_per_run,
+                max_gap=MAX_GAP_FILES,
+                # Passing over a file that is gone, or fails, would fail the whole run.
+                avoid=frozenset(known) - passable,
+                lags=lags,
+                max_bytes=settings.max_bytes_per_run,
+            )
+        ],
         asks,
         max_runs=max_runs - under_way.run_count,
         max_files=max_files,
@@ -157,6 +165,8 @@ def plan_runs(  # noqa: PLR0913 - keyword-only beyond what it looks at
         waiting_count=len(ready) - len(asked),
         asks=remember(unread, asked, asks, now=now.timestamp()),
         discovery=discovery,
+        read=read,
+        takers=[stage for stage in stages if stage in UPSTREAM_OF],
     )
 
 
@@ -198,7 +208,17 @@ def in_turn(
 
 def run_requests(plan: Plan) -> list[dg.RunRequest]:
     """One request per group. Without a run key: Dagster remembers those for ever."""
-    return [dg.RunRequest(tags=range_tags(group)) for group in plan.groups]
+    return [
+        dg.RunRequest(
+            tags=range_tags(group),
+            asset_selection=(
+                [dg.AssetKey(stage) for stage in plan.takers]
+                if group[0] in plan.read
+                else None
+            ),
+        )
+        for group in plan.groups
+    ]
 
 
 def build_sensor(
@@ -216,7 +236,7 @@ def build_sensor(
 
     @dg.sensor(
         name="telemetry_sensor",
-        job=learn,
+        job_name=LEARN,
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Adds new telemetry files as partitions, asks runs for grown ones.",

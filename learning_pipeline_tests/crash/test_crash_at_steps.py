@@ -51,7 +51,9 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path, dict(SETTINGS))
 
 
-@pytest.mark.parametrize("step", steps.NAMES)
+@pytest.mark.parametrize(
+    "step", [*steps.NAMES, *steps.DERIVING_NAMES, *steps.INDEX_NAMES]
+)
 def test_a_kill_at_any_step_costs_nothing(
     step: str, pipeline: Pipeline, reference: Pipeline
 ) -> None:

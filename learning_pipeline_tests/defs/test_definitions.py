@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from learning_pipeline.defs import build_definitions
+from learning_pipeline.stages.names import ALL_STAGES
 from learning_pipeline_tests.pipeline import PROJECT, Pipeline
 
 LOAD = """
@@ -28,10 +29,11 @@ def test_the_public_names_are_there(pipeline: Pipeline) -> None:
     assert repository.has_schedule_def("learn_hourly")
     graph = repository.asset_graph
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert keys == {"telemetry_file", "interaction_patterns"}
-    partitions = graph.get(dg.AssetKey("interaction_patterns")).partitions_def
-    assert isinstance(partitions, dg.DynamicPartitionsDefinition)
-    assert partitions.name == "telemetry_files"
+    assert keys == {"telemetry_file", *ALL_STAGES}
+    for stage in ALL_STAGES:
+        partitions = graph.get(dg.AssetKey(stage)).partitions_def
+        assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+        assert partitions.name == "telemetry_files"
     policy = graph.get(dg.AssetKey("interaction_patterns")).backfill_policy
     assert policy is not None
     assert policy.max_partitions_per_run == 250

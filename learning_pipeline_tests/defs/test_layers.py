@@ -12,10 +12,10 @@ from learning_pipeline_tests.pipeline import PROJECT
 
 PACKAGE = PROJECT / "learning_pipeline"
 LAYERS = {
-    "definitions": 7,
-    "cli": 7,
-    "defs": 6,
-    "learning": 5,
+    "definitions": 8,
+    "cli": 8,
+    "defs": 7,
+    "learning": 6,
     "stages": 5,
     "reading_process": 4,
     "store": 3,
@@ -86,6 +86,7 @@ def test_imports_point_downward(path: Path) -> None:
         outsider = {
             "dagster": DAGSTER_IN,
             "qdrant_client": {"learning"},
+            "qdrant_edge": {"learning"},
             "alembic": SQL_IN,
             "psycopg": SQL_IN,
             "sqlite3": SQL_IN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -19,13 +19,16 @@ from learning_pipeline.defs.planning import (
     Ask,
     UnreadFile,
     choose,
+    files_to_learn,
     files_with_unread,
     remember,
     runs_under_way,
 )
 from learning_pipeline.model import Checkpoint, FileStatus, PhysicalFile
 from learning_pipeline.settings import load_settings
+from learning_pipeline.stages.names import READING_STAGES, UPSTREAM_OF
 from learning_pipeline.store import Store, patterns
+from learning_pipeline.store.index_feed import add_changes
 from learning_pipeline.telemetry import discover
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.defs.workbench import STAGE, Workbench
@@ -246,7 +249,7 @@ def under_way(bench: Workbench, store: Store, after_seconds: float) -> bool:
         bench.instance,
         store,
         [KEY],
-        stage=STAGE,
+        stages=[STAGE],
         lease_seconds=LEASE_SECONDS,
         now=datetime.now(UTC) + timedelta(seconds=after_seconds),
     )
@@ -325,3 +328,27 @@ def test_finished_runs_and_runs_of_other_assets_do_not_count(
         )
     )
     assert not under_way(bench, store, 0)
+
+
+def test_files_to_learn_are_those_that_any_stage_is_behind_in(bench: Workbench) -> None:
+    """Until the last one; also when the file itself is gone; also for changes alone."""
+    bench.write(KEY, b"".join(generate_lines(20)))
+    settings = load_settings()
+    files = discover(settings.telemetry_dir, settings.patterns, ()).files
+
+    def to_learn(found: Sequence[FileStatus]) -> list[tuple[str, bool]]:
+        with bench.store() as store:
+            return [
+                (each.partition, each.is_read) for each in files_to_learn(found, store)
+            ]
+
+    assert to_learn(files) == [(KEY, False)]
+    bench.run([KEY], stages=READING_STAGES)
+    assert to_learn([]) == [(KEY, True)]
+    bench.run([KEY], stages=list(UPSTREAM_OF))
+    assert to_learn([]) == []
+    with bench.store() as store:
+        add_changes(store, [b"\0" * 32])
+    assert to_learn([]) == [(KEY, True)]
+    bench.run([KEY], stages=list(UPSTREAM_OF))
+    assert to_learn([]) == []

@@ -52,6 +52,10 @@ class Workbench:
         default_factory=lambda: build_definitions().resolve_job_def("learn")
     )
 
+    def store(self) -> Store:
+        """Its state database."""
+        return Store(self.pipeline.store_url)
+
     def write(self, name: str, content: bytes) -> str:
         """Write a telemetry file; gives its partition key."""
         path = self.pipeline.telemetry / name
@@ -75,8 +79,12 @@ class Workbench:
         *,
         tags: Mapping[str, str] | None = None,
         replay: bool = False,
+        stages: Sequence[str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Run the job over a range of partitions, which are added in this order."""
+        """Run the job over a range of partitions, which are added in this order.
+
+        With `stages`, only these.
+        """
         known = known_keys(self.instance)
         add_keys(self.instance, [key for key in keys if key not in known])
         config: dict[str, Any] = {
@@ -90,6 +98,9 @@ class Workbench:
             tags={**range_tags(keys), **(tags or {})},
             run_config=config,
             raise_on_error=False,
+            asset_selection=(
+                None if stages is None else [dg.AssetKey(stage) for stage in stages]
+            ),
         )
 
     def record_run(

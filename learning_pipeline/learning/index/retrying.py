@@ -24,6 +24,9 @@ FIRST_WAIT_SECONDS: Final = 0.5
 
 Result = TypeVar("Result")
 
+# The breakers log each failure; its own line would say the same at more length.
+stamina.instrumentation.set_on_retry_hooks([])
+
 
 def guarded(
     breaker: Breaker,
