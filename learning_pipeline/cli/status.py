@@ -12,7 +12,9 @@ from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.model import Checkpoint, Counters, FileStatus
 from learning_pipeline.settings import load_settings
 from learning_pipeline.stages.lag import PartitionLag, lag_of
+from learning_pipeline.stages.names import stages_to_learn
 from learning_pipeline.store import PartitionState
+from learning_pipeline.store.index_feed import INDEX_STAGE
 from learning_pipeline.telemetry import Discovery, discover
 
 
@@ -42,7 +44,7 @@ def status(*, as_json: bool) -> None:
         states = store.partition_states(
             [each.partition for each in discovery.files if _rotated_count(each)]
         )
-        index = index_facts(store)
+        index = index_facts(store, is_learned=INDEX_STAGE in stages_to_learn(settings))
         breakers = Breakers(store, settings).states()
     found = _Found(discovery, checkpoints, states)
     if as_json:
@@ -72,7 +74,7 @@ def status(*, as_json: bool) -> None:
             f"{settings.telemetry_patterns}."
         )
     lines = breakers_said(breakers)
-    if index.behind_file_count or index.waiting_change_count:
+    if index.is_learned and (index.behind_file_count or index.waiting_change_count):
         lines.append(index_said(index))
     if lines:
         click.echo("\n" + "\n".join(lines))

@@ -55,7 +55,7 @@ def describe_metrics(store: Store, partition: str) -> Mapping[str, Any]:
                 "kind": TEXT,
                 "backend": TEXT,
                 "events": INT,
-                "success_percent": FLOAT,
+                "success_%": FLOAT,
                 "iterations_mean": FLOAT,
                 "latency_ms_mean": FLOAT,
                 "latency_ms_max": FLOAT,

@@ -74,7 +74,6 @@ def _summary(facts: ReportFacts, before: Earlier | None) -> str:
 
 def _numbers(facts: ReportFacts, before: Earlier | None) -> dict[str, dg.MetadataValue]:
     files, examples = facts.files, facts.examples
-    first = files.stages[0]
     numbers: dict[str, int | None] = {
         "file_count": files.file_count,
         "gone_file_count": files.gone_count,
@@ -83,7 +82,7 @@ def _numbers(facts: ReportFacts, before: Earlier | None) -> dict[str, dg.Metadat
         "behind_file_count": files.behind_count,
         "left_out_path_count": files.left_out_count,
         **{f"lag_bytes_{each.stage}": each.lag_bytes for each in files.stages},
-        "event_count": first.event_count,
+        "event_count": files.event_count,
         "pattern_count": facts.patterns.pattern_count,
         EXAMPLE_COUNT: examples.example_count,
         "example_growth": _growth(examples.example_count, before),

@@ -12,7 +12,7 @@ from learning_pipeline.errors import ConfigurationError, TelemetryError
 from learning_pipeline.model import Checkpoint, Counters, FileStatus
 from learning_pipeline.settings import Settings
 from learning_pipeline.stages.lag import PartitionLag, lag_of
-from learning_pipeline.stages.names import ALL_STAGES, PATTERNS_STAGE
+from learning_pipeline.stages.names import PATTERNS_STAGE, stages_to_learn
 from learning_pipeline.store import PartitionState, Store
 from learning_pipeline.telemetry import discover
 
@@ -87,8 +87,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
             telemetry root could not be looked at.
         behind_count: Files in which some stage is behind.
         left_out_count: Paths below the root that are not read, such as links.
+        event_count: Events that `interaction_patterns` has read.
+        dead_letter_count: Records that it could not process.
+        lost_bytes: Bytes, at least, that went away before it read them.
         files: Those that lag most, then the largest.
-        stages: In the order of a run.
+        stages: Those that `LEARN_STAGES` names, in the order of a run.
         problem: Why the telemetry root could not be looked at; None when it could.
     """
 
@@ -98,6 +101,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     lag_bytes: int | None
     behind_count: int
     left_out_count: int
+    event_count: int
+    dead_letter_count: int
+    lost_bytes: int
     files: list[FileProgress]
     stages: list[StageProgress]
     problem: str | None = None
@@ -118,7 +124,7 @@ def look_at_fleet(store: Store, settings: Settings) -> Fleet:
         files, left_out_count = discovery.files, len(discovery.problems)
     except (ConfigurationError, TelemetryError) as error:
         problem = str(error)
-    by_stage = {stage: _StageSum() for stage in ALL_STAGES}
+    by_stage = {stage: _StageSum() for stage in stages_to_learn(settings)}
     there = {file.partition for file in files}
     rows = list(_rows(store, files, by_stage))
     size_bytes = sum(row.size_bytes or 0 for row in rows)
@@ -130,6 +136,9 @@ def look_at_fleet(store: Store, settings: Settings) -> Fleet:
         lag_bytes=None if problem else sum(row.lag_bytes or 0 for row in rows),
         behind_count=sum(bool(row.lag_bytes) for row in rows),
         left_out_count=left_out_count,
+        event_count=sum(row.event_count for row in rows),
+        dead_letter_count=sum(row.dead_letter_count for row in rows),
+        lost_bytes=sum(row.lost_bytes for row in rows),
         files=heapq.nsmallest(MAX_FILES_SHOWN, rows, key=_worst_first),
         stages=[
             StageProgress(

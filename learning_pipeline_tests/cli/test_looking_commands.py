@@ -72,7 +72,9 @@ def test_status_of_nothing_is_said(tmp_path: Path) -> None:
     """An empty root; as JSON an empty list."""
     pipeline = Pipeline(tmp_path)
     assert "No telemetry files" in run(pipeline, "status").output
-    assert run(pipeline, "status", "--json").document == {"files": [], "problems": []}
+    document = run(pipeline, "status", "--json").document
+    assert document["files"] == document["problems"] == []
+    assert document["index"]["target"] is None
 
 
 def test_checkpoints_show_as_json_has_the_public_fields(processed: Pipeline) -> None:

@@ -209,6 +209,8 @@ def test_a_broken_dagster_yaml_is_an_error(pipeline: Pipeline, broken: str) -> N
     [
         ("status",),
         ("status", "--json"),
+        ("report",),
+        ("report", "--json"),
         ("checkpoints", "show"),
         ("checkpoints", "show", "--json"),
         ("checkpoints", "history"),

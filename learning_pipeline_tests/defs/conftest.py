@@ -20,13 +20,28 @@ SETTINGS = {"run_retries": {"enabled": True, "max_retries": 3}}
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """An empty pipeline that this process's settings point to."""
-    made = Pipeline(tmp_path, {"CHECKPOINT_INTERVAL": "20", "PROGRESS_SECONDS": "0.1"})
+    made = Pipeline(
+        tmp_path,
+        {
+            "CHECKPOINT_INTERVAL": "20",
+            "PROGRESS_SECONDS": "0.1",
+            # What most tests are about; `all_stages` takes twice the time.
+            "LEARN_STAGES": "interaction_patterns",
+        },
+    )
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     for name, value in made.environment.items():
         if name.startswith("LEARNING_PIPELINE_"):
             monkeypatch.setenv(name, value)
     yield made
     steps.listen(None)
+
+
+@pytest.fixture
+def all_stages(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `learn` have all its stages; for `usefixtures`, which comes first."""
+    pipeline.settings["LEARN_STAGES"] = "all"
+    monkeypatch.setenv("LEARNING_PIPELINE_LEARN_STAGES", "all")
 
 
 @pytest.fixture

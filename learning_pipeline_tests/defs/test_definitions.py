@@ -26,10 +26,16 @@ def test_the_public_names_are_there(pipeline: Pipeline) -> None:
     repository = build_definitions().get_repository_def()
     assert repository.has_job("learn")
     assert repository.has_sensor_def("telemetry_sensor")
+    assert repository.has_job("search")
+    assert repository.has_job("report")
     assert repository.has_schedule_def("learn_hourly")
+    assert repository.has_schedule_def("report_hourly")
     graph = repository.asset_graph
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert keys == {"telemetry_file", *ALL_STAGES}
+    assert keys == {
+        *("telemetry_file", "finetuning_dataset", "learning_report"),
+        *ALL_STAGES,
+    }
     for stage in ALL_STAGES:
         partitions = graph.get(dg.AssetKey(stage)).partitions_def
         assert isinstance(partitions, dg.DynamicPartitionsDefinition)

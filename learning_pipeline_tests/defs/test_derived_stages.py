@@ -23,6 +23,8 @@ from learning_pipeline_tests.learning.index.http_server import (
     ScriptedServer,
 )
 
+pytestmark = pytest.mark.usefixtures("all_stages")
+
 INDEX = dg.AssetKey("pattern_index")
 EXAMPLES = dg.AssetKey("finetuning_examples")
 MODEL = "test-model"

@@ -330,6 +330,7 @@ def test_finished_runs_and_runs_of_other_assets_do_not_count(
     assert not under_way(bench, store, 0)
 
 
+@pytest.mark.usefixtures("all_stages")
 def test_files_to_learn_are_those_that_any_stage_is_behind_in(bench: Workbench) -> None:
     """Until the last one; also when the file itself is gone; also for changes alone."""
     bench.write(KEY, b"".join(generate_lines(20)))

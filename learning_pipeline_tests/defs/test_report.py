@@ -28,6 +28,8 @@ from learning_pipeline_tests.defs.workbench import (
     failure_text,
 )
 
+pytestmark = pytest.mark.usefixtures("all_stages")
+
 TABLES = {
     *("files", "stages", "patterns_by_kind", "backends", "proposals"),
     *("dead_letters", "dependencies"),

@@ -11,6 +11,8 @@ from learning_pipeline.defs import build_definitions
 from learning_pipeline.defs.search import EXAMPLE_QUERY, EXCERPT_CHARS
 from learning_pipeline_tests.defs.workbench import Workbench, failure_text
 
+pytestmark = pytest.mark.usefixtures("all_stages")
+
 JOB = "search"
 NO_LOGS = {"console": {"config": {"log_level": "CRITICAL"}}}
 
@@ -49,7 +51,8 @@ def found(result: dg.ExecuteInProcessResult) -> list[dict[str, Any]]:
 @pytest.fixture
 def learned(bench: Workbench) -> Workbench:
     """The real file, learned and indexed."""
-    assert bench.run([bench.copy_real_file()]).success
+    result = bench.run([bench.copy_real_file()])
+    assert result.success, failure_text(result)
     return bench
 
 
@@ -84,25 +87,18 @@ def test_it_looks_only_among_what_the_config_says(learned: Workbench) -> None:
         assert len(found(search(learned, **wide, **among))) == count, among
 
 
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"query": "x", "limit": 0}, "limit is 0: give 1 to 200"),
-        ({"query": "x", "limit": 100_000}, "give 1 to 200"),
-        ({"query": "x", "since": "yesterday"}, "since: 'yesterday' is no date"),
-        ({"query": "x", "until": "2026-13-01"}, "until: "),
-        ({"query": "x", "since": "2026-02-01", "until": "2026-01-01"}, "before until"),
-        ({"query": "x", "kinds": ["k"] * 1_000}, "kinds: give at most 100"),
-        ({"query": "  "}, "search"),
-        ({"query": "!!!"}, "search"),
-    ],
-    ids=str,
-)
-def test_a_config_that_makes_no_sense_fails_in_a_sentence(
-    learned: Workbench, config: dict[str, Any], said: str
-) -> None:
+BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
+    ({"limit": 0}, "limit is 0: give 1 to 200"),
+    ({"limit": 100_000}, "give 1 to 200"),
+    ({"since": "yesterday"}, "since: 'yesterday' is no date"),
+    ({"until": "2026-13-01"}, "until: "),
+    ({"since": "2026-02-01", "until": "2026-01-01"}, "since must be before until"),
+    ({"kinds": ["k"] * 1_000}, "kinds: give at most 100"),
+]
+
+
+def assert_fails_in_a_sentence(result: dg.ExecuteInProcessResult, said: str) -> None:
     """That says what to give instead; no error of ours stands behind it."""
-    result = search(learned, **config)
     assert not result.success
     [failure] = [each for each in result.all_events if each.is_step_failure]
     told = failure.step_failure_data.user_failure_data
@@ -112,6 +108,18 @@ def test_a_config_that_makes_no_sense_fails_in_a_sentence(
     assert error is not None
     assert error.cause is None
     assert "learning_pipeline.errors" not in error.to_string()
+
+
+def test_a_config_that_makes_no_sense_fails_in_a_sentence(bench: Workbench) -> None:
+    """Before anything is opened."""
+    for config, said in BAD_CONFIGS:
+        assert_fails_in_a_sentence(search(bench, query="x", **config), said)
+    assert not bench.pipeline.state.exists()
+
+
+def test_a_query_without_a_word_fails_in_a_sentence(learned: Workbench) -> None:
+    """There is nothing in it to search for."""
+    assert_fails_in_a_sentence(search(learned, query="  "), "the query is empty")
 
 
 def test_a_config_of_other_types_is_refused_before_the_run(bench: Workbench) -> None:

@@ -98,6 +98,7 @@ def test_rotated_files_and_lost_bytes_count(world: World) -> None:
     world.learn("a.jsonl")
     fleet = world.fleet()
     assert fleet.files[0].lost_bytes == fleet.stages[0].lost_bytes == 4
+    assert fleet.lost_bytes == 4
 
 
 def test_a_file_that_is_gone_lags_no_more(world: World) -> None:
@@ -137,6 +138,19 @@ def test_of_many_files_those_are_listed_that_lag_most(
     assert (fleet.file_count, fleet.behind_count) == (7, 7)
     assert fleet.size_bytes == fleet.lag_bytes == 28 * (len(LINE) + 1)
     assert fleet.stages[0].lag_bytes == 21 * (len(LINE) + 1)
+
+
+def test_a_stage_that_is_not_to_be_learned_does_not_lag(world: World) -> None:
+    """`LEARN_STAGES` says which are; what was learned is told all the same."""
+    world.write("a.jsonl", 3)
+    world.learn("a.jsonl")
+    only = world.settings.model_copy(update={"learn_stages": PATTERNS_STAGE})
+    fleet = look_at_fleet(world.store, only)
+    assert lags(fleet) == {PATTERNS_STAGE: 0}
+    assert (fleet.behind_count, fleet.event_count) == (0, 3)
+    other = world.settings.model_copy(update={"learn_stages": METRICS_STAGE})
+    fleet = look_at_fleet(world.store, other)
+    assert (fleet.behind_count, fleet.event_count) == (1, 3)
 
 
 @pytest.mark.sweep

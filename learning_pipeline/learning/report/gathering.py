@@ -25,6 +25,7 @@ from learning_pipeline.learning.report.facts import (
     ReportFacts,
 )
 from learning_pipeline.learning.report.index_state import index_facts
+from learning_pipeline.store.index_feed import INDEX_STAGE
 from learning_pipeline.store.report_counts import ReportCounts, read_counts
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def gather(
         now: The time, with a time zone of UTC.
     """
     counts = read_counts(store, today=now.date().isoformat())
-    first, *_ = fleet.stages
     return ReportFacts(
         as_of=now.isoformat(timespec="seconds"),
         mark=counts.mark,
@@ -59,11 +59,13 @@ def gather(
         patterns=PatternFacts(pattern_count=counts.pattern_count, by_kind=counts.kinds),
         examples=_examples(counts, settings.training_threshold),
         dead_letters=DeadLetterFacts(
-            dead_letter_count=first.dead_letter_count,
-            lost_bytes=first.lost_bytes,
+            dead_letter_count=fleet.dead_letter_count,
+            lost_bytes=fleet.lost_bytes,
             by_reason=counts.reasons,
         ),
-        index=index_facts(store),
+        index=index_facts(
+            store, is_learned=any(each.stage == INDEX_STAGE for each in fleet.stages)
+        ),
         dependencies=Breakers(store, settings).states(),
         metrics=_metrics(store, counts),
         proposals=_proposals(store),

@@ -22,20 +22,23 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The search index, as far as the state database knows.
 
     Attributes:
+        is_learned: Whether `LEARN_STAGES` has it; else nothing is on its way there.
         target: Where it is; None before there is one.
         waiting_change_count: Changes behind its back that are still to be made.
         behind_file_count: Files whose examples it has not been given to the end.
     """
 
+    is_learned: bool
     target: str | None
     waiting_change_count: int
     behind_file_count: int
 
 
-def index_facts(store: Store) -> IndexFacts:
+def index_facts(store: Store, *, is_learned: bool) -> IndexFacts:
     """Where the index is, and what waits for it."""
     identity = index_identity(store)
     return IndexFacts(
+        is_learned=is_learned,
         target=None if identity is None else identity.target,
         waiting_change_count=count_changes(store),
         behind_file_count=len(partitions_behind(store, INDEX_STAGE, EXAMPLES_STAGE)),

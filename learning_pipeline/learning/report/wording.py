@@ -50,7 +50,7 @@ def files_said(facts: ReportFacts) -> str:
     files = facts.files
     learned = (
         f"{counted(facts.patterns.pattern_count, 'pattern')} of "
-        f"{counted(files.stages[0].event_count, 'event')}"
+        f"{counted(files.event_count, 'event')}"
     )
     if files.problem is not None:
         return f"{learned}; {files.problem}"
@@ -77,6 +77,8 @@ def dead_letters_said(found: DeadLetterFacts) -> str:
 
 def index_said(index: IndexFacts) -> str:
     """Whether the search index has everything."""
+    if not index.is_learned:
+        return "the search index is left as it is, as LEARN_STAGES says"
     if index.target is None:
         return "nothing is indexed yet"
     waiting = [
@@ -89,7 +91,8 @@ def index_said(index: IndexFacts) -> str:
     ]
     if not waiting:
         return "the search index has every example"
-    return f"{' and '.join(waiting)} wait to be taken over by the search index"
+    verb = "waits" if waiting in (["1 file"], ["1 change"]) else "wait"
+    return f"{' and '.join(waiting)} {verb} to be taken over by the search index"
 
 
 def breakers_said(states: Iterable[BreakerState]) -> list[str]:

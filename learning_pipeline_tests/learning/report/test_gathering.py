@@ -43,7 +43,7 @@ def test_the_facts_of_the_real_file_are_those_counted_by_hand(
     reported.learn("b.jsonl", *REAL_LINES)
     facts = reported.facts()
     assert facts.files.file_count == 2
-    assert facts.files.stages[0].event_count == 2 * REAL_EVENTS
+    assert facts.files.event_count == 2 * REAL_EVENTS
     assert facts.patterns.pattern_count == 2 * REAL_PATTERNS
     assert [msgspec.structs.astuple(each) for each in facts.patterns.by_kind] == [
         ("agent_step_complete", 2 * REAL_PATTERNS, REAL_QUALITY)
@@ -187,6 +187,18 @@ def test_what_waits_for_the_index_is_counted(reported: Reported) -> None:
     assert reported.facts().index.behind_file_count == 0
     reported.store.clear(stage="interaction_patterns", partition="a.jsonl")
     assert reported.facts().index.waiting_change_count == REAL_QUALITY
+
+
+def test_an_index_that_is_not_to_be_learned_is_said_to_be_left(
+    reported: Reported,
+) -> None:
+    """Nothing is on its way there."""
+    reported.learn("a.jsonl", *REAL_LINES)
+    only = {"learn_stages": "interaction_patterns"}
+    reported.settings = reported.settings.model_copy(update=only)
+    facts = reported.facts()
+    assert not facts.index.is_learned
+    assert "the search index is left as it is" in headline(facts)[3]
 
 
 def test_the_mark_changes_with_a_commit_and_a_decision_but_not_with_a_claim(
