@@ -25,6 +25,9 @@ from learning_pipeline.testing import crash_points
 COMMAND = str(Path(sys.executable).parent / "learning-pipeline")
 PROJECT = Path(__file__).parents[1]
 
+FIRST_STAGE_ONLY = {"LEARN_STAGES": "interaction_patterns"}
+"""For tests that are about files, checkpoints and commands: half the time."""
+
 _fork_server = multiprocessing.get_context("forkserver")
 # Dagster takes seconds to import: import once, fork for each command.
 _fork_server.set_forkserver_preload(
@@ -190,6 +193,8 @@ def assert_as_from_one_pass(pipeline: Pipeline, reference: Pipeline) -> None:
     assert pipeline.counters() == reference.counters()
     assert pipeline.dead_letters() == reference.dead_letters()
     assert pipeline.audit() == []
+    if pipeline.settings.get("LEARN_STAGES", "all") != "all":
+        return
     contents = {each["content_hash"] for each in pipeline.export() if each["quality"]}
     assert pipeline.example_contents() == sorted(contents)
     assert pipeline.index_problems() == []

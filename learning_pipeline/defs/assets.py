@@ -1,6 +1,8 @@
 """The assets of this project, as declarations: what is read, what is made of it."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 from dagster import BetaWarning, PreviewWarning
@@ -37,6 +39,18 @@ shared_runs = dg.BackfillPolicy.multi_run(
 )
 """Backfills start a run per so many files, not per file."""
 
+
+def _stage_of(kind: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """An asset with a checkpoint per telemetry file; `kind` is where its rows go."""
+    return dg.asset(
+        partitions_def=telemetry_files,
+        io_manager_key=IO_MANAGER_KEY,
+        backfill_policy=shared_runs,
+        group_name="learning",
+        kinds={kind},
+    )
+
+
 telemetry_file = dg.AssetSpec(
     "telemetry_file",
     description=(
@@ -50,13 +64,7 @@ telemetry_file = dg.AssetSpec(
 )
 
 
-@dg.asset(
-    partitions_def=telemetry_files,
-    io_manager_key=IO_MANAGER_KEY,
-    backfill_policy=shared_runs,
-    group_name="learning",
-    kinds={"sql"},
-)
+@_stage_of("sql")
 def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
     """One row per task done, error resolved or question answered well.
 
@@ -76,13 +84,7 @@ def interaction_patterns(telemetry_file: TelemetryStream) -> StageOutput:
     return telemetry_file.batches(extraction, into=patterns)
 
 
-@dg.asset(
-    partitions_def=telemetry_files,
-    io_manager_key=IO_MANAGER_KEY,
-    backfill_policy=shared_runs,
-    group_name="learning",
-    kinds={"sql"},
-)
+@_stage_of("sql")
 def finetuning_examples(interaction_patterns: UpstreamRows) -> DerivedOutput:
     """One row per quality pattern: an example, or a duplicate of one.
 
@@ -92,13 +94,7 @@ def finetuning_examples(interaction_patterns: UpstreamRows) -> DerivedOutput:
     return interaction_patterns.examples(describe=describe_examples)
 
 
-@dg.asset(
-    partitions_def=telemetry_files,
-    io_manager_key=IO_MANAGER_KEY,
-    backfill_policy=shared_runs,
-    group_name="learning",
-    kinds={"qdrant"},
-)
+@_stage_of("qdrant")
 def pattern_index(finetuning_examples: UpstreamRows) -> DerivedOutput:
     """One point per example, to be searched by words and, if configured, by meaning.
 
@@ -110,13 +106,7 @@ def pattern_index(finetuning_examples: UpstreamRows) -> DerivedOutput:
     )
 
 
-@dg.asset(
-    partitions_def=telemetry_files,
-    io_manager_key=IO_MANAGER_KEY,
-    backfill_policy=shared_runs,
-    group_name="learning",
-    kinds={"sql"},
-)
+@_stage_of("sql")
 def performance_metrics(telemetry_file: TelemetryStream) -> StageOutput:
     """One row per event of which something was measured.
 
@@ -129,13 +119,7 @@ def performance_metrics(telemetry_file: TelemetryStream) -> StageOutput:
     )
 
 
-@dg.asset(
-    partitions_def=telemetry_files,
-    io_manager_key=IO_MANAGER_KEY,
-    backfill_policy=shared_runs,
-    group_name="learning",
-    kinds={"sql"},
-)
+@_stage_of("sql")
 def optimization_proposals(telemetry_file: TelemetryStream) -> StageOutput:
     """One row per sign that something could be tuned: limits hit, timeouts, failures.
 
@@ -144,9 +128,7 @@ def optimization_proposals(telemetry_file: TelemetryStream) -> StageOutput:
     signalling = TransformSpec(
         "learning_pipeline.learning.proposals:build_transform", {}
     )
-    return telemetry_file.batches(
-        signalling, into=signals, describe=describe_proposals
-    )
+    return telemetry_file.batches(signalling, into=signals, describe=describe_proposals)
 
 
 STAGE_ASSETS = (

@@ -9,9 +9,9 @@ import pytest
 
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
-from learning_pipeline_tests.pipeline import Pipeline
+from learning_pipeline_tests.pipeline import FIRST_STAGE_ONLY, Pipeline
 
-SETTINGS = {"CHECKPOINT_INTERVAL": "20"}
+SETTINGS = {"CHECKPOINT_INTERVAL": "20", **FIRST_STAGE_ONLY}
 
 
 @pytest.fixture

@@ -10,11 +10,19 @@ import pytest
 
 from learning_pipeline.testing.generator import write_telemetry
 from learning_pipeline_tests.cli.command import run
-from learning_pipeline_tests.pipeline import Pipeline, assert_as_from_one_pass
+from learning_pipeline_tests.pipeline import (
+    FIRST_STAGE_ONLY,
+    Pipeline,
+    assert_as_from_one_pass,
+)
 
 DISK_BYTES = 14_000_000
 EVENT_COUNT = 20_000
-SETTINGS = {"MIN_FREE_BYTES": "8000000", "CHECKPOINT_INTERVAL": "200"}
+SETTINGS = {
+    "MIN_FREE_BYTES": "8000000",
+    "CHECKPOINT_INTERVAL": "200",
+    **FIRST_STAGE_ONLY,
+}
 SETTING = "LEARNING_PIPELINE_MIN_FREE_BYTES is 8,000,000"
 
 
@@ -76,7 +84,7 @@ def test_a_run_stops_before_the_disk_is_full_and_goes_on_once_there_is_space(
     assert list(document["last_positions"].values()) == [stopped_at]
     mount(small_state.state, "remount,size=200000000")
     assert run(small_state, "process").code == 0
-    reference = Pipeline(tmp_path / "once")
+    reference = Pipeline(tmp_path / "once", FIRST_STAGE_ONLY)
     write_telemetry(reference.telemetry / "a.jsonl", EVENT_COUNT)
     reference.process()
     assert_as_from_one_pass(small_state, reference)

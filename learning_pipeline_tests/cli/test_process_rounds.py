@@ -12,7 +12,11 @@ from learning_pipeline.cli.rounds import PassTracker
 from learning_pipeline.model import Counters, Progress
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
-from learning_pipeline_tests.pipeline import Pipeline, assert_as_from_one_pass
+from learning_pipeline_tests.pipeline import (
+    FIRST_STAGE_ONLY,
+    Pipeline,
+    assert_as_from_one_pass,
+)
 
 LINES = list(generate_lines(200))
 STAGE = "interaction_patterns"
@@ -20,7 +24,11 @@ STAGE = "interaction_patterns"
 
 def with_a_large_file(folder: Path, *, bound: bool) -> Pipeline:
     """200 events in one file and one in each of three others."""
-    settings = {"CHECKPOINT_INTERVAL": "10", "MAX_LAG_BYTES": "50000"}
+    settings = {
+        "CHECKPOINT_INTERVAL": "10",
+        "MAX_LAG_BYTES": "50000",
+        **FIRST_STAGE_ONLY,
+    }
     if bound:
         settings["MAX_BYTES_PER_RUN"] = "60000"
     pipeline = Pipeline(folder, settings)

@@ -12,13 +12,16 @@ import pytest
 
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
-from learning_pipeline_tests.pipeline import Completed, Pipeline
+from learning_pipeline_tests.pipeline import FIRST_STAGE_ONLY, Completed, Pipeline
 
 
 @pytest.fixture(scope="module")
 def rotated_once(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """One file, rotated twice with a run after each; to be copied only."""
-    made = Pipeline(tmp_path_factory.mktemp("rotated"), {"CHECKPOINT_INTERVAL": "10"})
+    made = Pipeline(
+        tmp_path_factory.mktemp("rotated"),
+        {"CHECKPOINT_INTERVAL": "10", **FIRST_STAGE_ONLY},
+    )
     for number in range(3):
         active = made.telemetry / "a.jsonl"
         if number:

@@ -16,7 +16,12 @@ from learning_pipeline_tests.extraction.test_isolated_extractors import (
     wait_for_end,
     workers,
 )
-from learning_pipeline_tests.pipeline import COMMAND, PROJECT, Pipeline
+from learning_pipeline_tests.pipeline import (
+    COMMAND,
+    FIRST_STAGE_ONLY,
+    PROJECT,
+    Pipeline,
+)
 
 pytestmark = pytest.mark.sweep
 
@@ -27,6 +32,7 @@ REASONS = {
     "grow": "extractor_out_of_memory",
 }
 SETTINGS = {
+    **FIRST_STAGE_ONLY,
     "EXTRACTOR_TIMEOUT_SECONDS": "1",
     "EXTRACTOR_MEMORY_BYTES": str(256 * 1024 * 1024),
     "CHECKPOINT_INTERVAL": "3",

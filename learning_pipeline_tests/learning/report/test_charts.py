@@ -20,7 +20,7 @@ NAMES = ["examples", "patterns_by_kind", "lag_by_stage", "success_and_latency"]
 MOST_BYTES = 40_000
 HOSTILE = [
     "$x^2$",
-    r"$\frac{1}{",
+    r"$\frac{1}{$",
     "100 $",
     "問題解決",
     "\u0627\u0644\u062e\u0637\u0623",

@@ -24,7 +24,9 @@ from learning_pipeline_tests.store.samples import open_session
 REAL_EVENTS, REAL_PATTERNS, REAL_QUALITY = 106, 46, 44
 
 
-def answered(number: int, timestamp: Any = None, kind: str = "local_inference") -> bytes:
+def answered(
+    number: int, timestamp: Any = None, kind: str = "local_inference"
+) -> bytes:
     """An event that gives an example of its own."""
     return line(
         event=kind,
@@ -97,7 +99,8 @@ def test_a_report_of_nothing_comes_out(reported: Reported) -> None:
     assert facts.mark == ""
     assert facts.files.file_count == facts.patterns.pattern_count == 0
     assert not facts.examples.training_threshold_reached
-    assert facts.examples.by_day == facts.metrics.by_day == []
+    assert facts.examples.by_day == []
+    assert facts.metrics.by_day == []
     assert facts.index.target is None
     assert draw_charts(facts) == {}
     assert headline(facts)[0].startswith("0 examples and 0 duplicates; 44 short of")
