@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from learning_pipeline.learning.frames import TelemetryFrame
+    from learning_pipeline.learning.index.searching import search
     from learning_pipeline.learning.metrics.custom import record_metric
 
-__all__ = ["ENVIRONMENT_PREFIX", "TelemetryFrame", "record_metric"]
+__all__ = ["ENVIRONMENT_PREFIX", "TelemetryFrame", "record_metric", "search"]
 
 ENVIRONMENT_PREFIX = "LEARNING_PIPELINE_"
 """Before the name of a setting, in the environment."""
@@ -17,6 +18,7 @@ ENVIRONMENT_PREFIX = "LEARNING_PIPELINE_"
 _FOR_NOTEBOOKS = {
     "TelemetryFrame": "learning_pipeline.learning.frames",
     "record_metric": "learning_pipeline.learning.metrics.custom",
+    "search": "learning_pipeline.learning.index.searching",
 }
 
 

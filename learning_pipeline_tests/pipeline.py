@@ -15,7 +15,7 @@ from typing import Any
 from learning_pipeline import steps
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import index_home
-from learning_pipeline.learning.index_comparison import compare_index
+from learning_pipeline.learning.index.comparison import compare_index
 from learning_pipeline.settings import Settings
 from learning_pipeline.stages.audit import range_problems
 from learning_pipeline.store import Store

@@ -178,7 +178,7 @@ def _asked(options: dict[str, Any], settings: Settings) -> DatasetOptions:
         DatasetOptions,
         Filters,
     )
-    from learning_pipeline.learning.moments import canonical_moment  # noqa: PLC0415
+    from learning_pipeline.learning.events.moments import canonical_moment  # noqa: PLC0415
 
     similarity = None
     if options["near_duplicates"] == "drop":

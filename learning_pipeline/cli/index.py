@@ -12,7 +12,7 @@ from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from learning_pipeline.learning.index_comparison import IndexComparison
+    from learning_pipeline.learning.index.comparison import IndexComparison
 
 EXIT_DIFFERS = 1
 
@@ -30,7 +30,7 @@ def rebuild() -> None:
     is lost or read. Interrupted, run it again, or `process`, which goes on.
     """
     from learning_pipeline.cli.progress import ProgressDisplay  # noqa: PLC0415
-    from learning_pipeline.learning.index_rebuild import (  # noqa: PLC0415
+    from learning_pipeline.learning.index.rebuilding import (  # noqa: PLC0415
         index_everything,
         start_anew,
     )
@@ -52,11 +52,11 @@ def verify(*, as_json: bool) -> int:
     """
     from learning_pipeline.learning.breakers import Breakers  # noqa: PLC0415
     from learning_pipeline.learning.index import index_home  # noqa: PLC0415
-    from learning_pipeline.learning.index_comparison import (  # noqa: PLC0415
+    from learning_pipeline.learning.index.comparison import (  # noqa: PLC0415
         compare_index,
     )
-    from learning_pipeline.learning.indexing import is_known  # noqa: PLC0415
-    from learning_pipeline.learning.searching import NOTHING_INDEXED  # noqa: PLC0415
+    from learning_pipeline.learning.index.searching import NOTHING_INDEXED  # noqa: PLC0415
+    from learning_pipeline.learning.index.stage import is_known  # noqa: PLC0415
 
     settings = load_settings()
     with (

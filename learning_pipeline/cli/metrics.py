@@ -111,7 +111,7 @@ def custom(
 def _custom(
     store: Store, names: tuple[str, ...], since: str | None, until: str | None
 ) -> Iterator[dict[str, Any]]:
-    from learning_pipeline.learning.moments import canonical_moment  # noqa: PLC0415
+    from learning_pipeline.learning.events.moments import canonical_moment  # noqa: PLC0415
     from learning_pipeline.store.chunks import (  # noqa: PLC0415
         Selection,
         custom_metric_chunks,

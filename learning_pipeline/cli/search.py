@@ -56,7 +56,7 @@ def search(  # noqa: PLR0913 - one for each option
     """
     # The engine takes a while to import; wrong usage should not wait for it.
     from learning_pipeline.learning.index import SearchFilter  # noqa: PLC0415
-    from learning_pipeline.learning.searching import search_in  # noqa: PLC0415
+    from learning_pipeline.learning.index.searching import search_in  # noqa: PLC0415
 
     if since is not None and until is not None and since >= until:
         message = "--since must be before --until"

@@ -14,7 +14,7 @@ from learning_pipeline.defs.describing import (
     describe_proposals,
 )
 from learning_pipeline.defs.partitions import telemetry_files
-from learning_pipeline.learning.indexing import indexing
+from learning_pipeline.learning.index.stage import indexing
 from learning_pipeline.settings import load_settings
 from learning_pipeline.stages import (
     DerivedOutput,

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from learning_pipeline.defs.tables import FLOAT, TEXT, table
 from learning_pipeline.errors import ConfigurationError, LearningPipelineError
+from learning_pipeline.learning.events.moments import canonical_moment
 from learning_pipeline.learning.index import SearchFilter, SearchHit, SearchResult
-from learning_pipeline.learning.moments import canonical_moment
+from learning_pipeline.learning.index.searching import search_in
 from learning_pipeline.learning.report.labels import shown_label
-from learning_pipeline.learning.searching import search_in
 from learning_pipeline.settings import load_settings
 from learning_pipeline.store import Store
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from learning_pipeline.learning.searching import search
+from learning_pipeline.learning.index.searching import search
 from learning_pipeline.stages.names import ALL_STAGES, UPSTREAM_OF
 from learning_pipeline.store.breakers import breaker_states
 from learning_pipeline_tests.defs.test_sensor import Ticker

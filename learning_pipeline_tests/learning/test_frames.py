@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 import learning_pipeline
 from learning_pipeline.errors import ConfigurationError, StoreUnavailableError
-from learning_pipeline.learning.frame_columns import (
+from learning_pipeline.learning.frames import TelemetryFrame
+from learning_pipeline.learning.frames.columns import (
     CUSTOM_METRIC_COLUMNS,
     MEASUREMENT_COLUMNS,
     PATTERN_COLUMNS,
 )
-from learning_pipeline.learning.frames import TelemetryFrame
 from learning_pipeline.learning.metrics.aggregation import aggregate
 from learning_pipeline.learning.metrics.custom import record_metric
 from learning_pipeline.store import Store

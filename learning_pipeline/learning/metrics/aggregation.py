@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.learning.events.moments import canonical_moment
 from learning_pipeline.learning.metrics.quantiles import Histogram
-from learning_pipeline.learning.moments import canonical_moment
 from learning_pipeline.store import Store
 from learning_pipeline.store.chunks import Selection
 from learning_pipeline.store.measurements import MEASURES, MeasurementReader

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from learning_pipeline.errors import CustomMetricError
-from learning_pipeline.learning.clean_texts import MAX_TEXT_CHARS, clean_text
-from learning_pipeline.learning.moments import canonical_moment
+from learning_pipeline.learning.events.moments import canonical_moment
+from learning_pipeline.learning.events.texts import MAX_TEXT_CHARS, clean_text
 from learning_pipeline.settings import load_settings
 from learning_pipeline.store import Store
 from learning_pipeline.store.custom_metrics import StoredMetric, add_custom_metric

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from learning_pipeline.learning.event_fields import ABSENT, Number
-from learning_pipeline.learning.event_transform import NamedEvent
+from learning_pipeline.learning.events.fields import ABSENT, Number
+from learning_pipeline.learning.events.transform import NamedEvent
 
 
 class MeasuredTask(msgspec.Struct, gc=False):

@@ -35,8 +35,7 @@ import msgspec
 from learning_pipeline.extraction.families.interaction_recorded import MIN_VALUE_SCORE
 from learning_pipeline.extraction.kinds import kind_label
 from learning_pipeline.extraction.timestamps import canonical_timestamp
-from learning_pipeline.learning.clean_texts import TextCleaner
-from learning_pipeline.learning.event_fields import (
+from learning_pipeline.learning.events.fields import (
     ABSENT,
     first_count,
     first_seconds,
@@ -45,14 +44,15 @@ from learning_pipeline.learning.event_fields import (
     text_of,
     word_of,
 )
-from learning_pipeline.learning.event_transform import EventTransform
+from learning_pipeline.learning.events.task_types import task_type_of
+from learning_pipeline.learning.events.texts import TextCleaner
+from learning_pipeline.learning.events.transform import EventTransform
 from learning_pipeline.learning.metrics.measured_events import (
     NO_TASK,
     NO_USAGE,
     MeasuredEvent,
     MeasuredTask,
 )
-from learning_pipeline.learning.task_types import task_type_of
 
 SUCCESS_WORDS: Final = frozenset(
     {

@@ -13,7 +13,7 @@ from typing import Any, Final
 import re2
 
 from learning_pipeline.extraction.decoding import default_redactor
-from learning_pipeline.learning.clean_texts import clean_text
+from learning_pipeline.learning.events.texts import clean_text
 
 MAX_NAME_CHARS: Final = 100
 

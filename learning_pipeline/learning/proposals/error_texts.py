@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import re2
 
-from learning_pipeline.learning.event_fields import MAX_SECONDS
+from learning_pipeline.learning.events.fields import MAX_SECONDS
 
 
 def _compiled(pattern: str) -> Any:

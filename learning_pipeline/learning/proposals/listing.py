@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from learning_pipeline.errors import UnknownProposalError
-from learning_pipeline.learning.clean_texts import clean_text
+from learning_pipeline.learning.events.texts import clean_text
 from learning_pipeline.learning.proposals.composing import (
     ACCEPTED,
     REJECTED,

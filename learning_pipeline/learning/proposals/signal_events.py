@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from learning_pipeline.extraction.decoding import DECODE_ERRORS
-from learning_pipeline.learning.event_fields import (
+from learning_pipeline.learning.events.fields import (
     ABSENT,
     LenientDecoder,
     Number,
     text_of,
 )
-from learning_pipeline.learning.event_transform import NamedEvent
+from learning_pipeline.learning.events.transform import NamedEvent
 
 LOOKED_AT_CHARS: Final = 4_000
 """An error says what it is where it begins; what follows is its traceback."""

@@ -24,15 +24,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from learning_pipeline.extraction.timestamps import canonical_timestamp
-from learning_pipeline.learning.clean_texts import TextCleaner
-from learning_pipeline.learning.event_fields import (
+from learning_pipeline.learning.events.fields import (
     first_count,
     first_seconds,
     first_text,
     milliseconds,
     word_of,
 )
-from learning_pipeline.learning.event_transform import EventTransform
+from learning_pipeline.learning.events.task_types import task_type_of
+from learning_pipeline.learning.events.texts import TextCleaner
+from learning_pipeline.learning.events.transform import EventTransform
 from learning_pipeline.learning.metrics.measuring import TASK_KINDS
 from learning_pipeline.learning.proposals.dependencies import (
     dependency_in,
@@ -49,7 +50,6 @@ from learning_pipeline.learning.proposals.signal_events import (
     SignalTask,
     error_text,
 )
-from learning_pipeline.learning.task_types import task_type_of
 
 MANY_ITERATIONS: Final = 10
 """Twice what a task may take to be learned from (5, the table of patterns), and what

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from learning_pipeline.learning.events.task_types import task_type_of
 from learning_pipeline.learning.metrics import build_transform
-from learning_pipeline.learning.task_types import task_type_of
 from learning_pipeline.store.schema import measurements
 from learning_pipeline_tests.extraction.extraction_records import batch_of, records_of
 from learning_pipeline_tests.learning.event_lines import AT, REAL_LINES, line

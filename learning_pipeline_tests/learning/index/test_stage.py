@@ -17,10 +17,10 @@ from learning_pipeline.errors import (
 )
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import SearchHit, index_folder, index_home
-from learning_pipeline.learning.index_comparison import IndexComparison, compare_index
-from learning_pipeline.learning.index_rebuild import index_everything, start_anew
-from learning_pipeline.learning.indexing import ensure_known, indexing
-from learning_pipeline.learning.searching import search
+from learning_pipeline.learning.index.comparison import IndexComparison, compare_index
+from learning_pipeline.learning.index.rebuilding import index_everything, start_anew
+from learning_pipeline.learning.index.searching import search
+from learning_pipeline.learning.index.stage import ensure_known, indexing
 from learning_pipeline.model import Progress
 from learning_pipeline.settings import Settings
 from learning_pipeline.stages import DerivedDrain

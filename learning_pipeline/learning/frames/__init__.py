@@ -9,7 +9,7 @@ from typing import Self, TypedDict, Unpack, overload
 import pandas as pd
 
 from learning_pipeline.errors import StoreUnavailableError
-from learning_pipeline.learning.frame_columns import (
+from learning_pipeline.learning.frames.columns import (
     CUSTOM_METRIC_COLUMNS,
     MEASUREMENT_COLUMNS,
     PATTERN_COLUMNS,

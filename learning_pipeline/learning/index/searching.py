@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import SearchResult, index_home
-from learning_pipeline.learning.indexing import is_known
+from learning_pipeline.learning.index.stage import is_known
 from learning_pipeline.settings import load_settings
 from learning_pipeline.store import Store
 

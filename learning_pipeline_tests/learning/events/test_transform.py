@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from learning_pipeline.extraction import PatternExtractor
 from learning_pipeline.learning import metrics, proposals
-from learning_pipeline.learning.event_fields import LenientDecoder
+from learning_pipeline.learning.events.fields import LenientDecoder
 from learning_pipeline.learning.metrics.measured_events import MeasuredEvent
 from learning_pipeline.learning.proposals.signal_events import SignalEvent
 from learning_pipeline.model import DeadLetter, RecordBatch, Row

@@ -17,7 +17,7 @@ from learning_pipeline.extraction.decoding import (
     kind_despite,
 )
 from learning_pipeline.extraction.kinds import label_and_redactions
-from learning_pipeline.learning.event_fields import LenientDecoder
+from learning_pipeline.learning.events.fields import LenientDecoder
 from learning_pipeline.model import BatchOutput, Counters, RecordBatch, Row
 
 

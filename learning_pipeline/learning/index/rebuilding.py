@@ -8,7 +8,7 @@ from uuid import uuid4
 from learning_pipeline import logs
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import index_home
-from learning_pipeline.learning.indexing import indexing
+from learning_pipeline.learning.index.stage import indexing
 from learning_pipeline.stages import DerivedDrain, Reading
 from learning_pipeline.store import Reads, index_feed
 from learning_pipeline.store.examples import EXAMPLES_STAGE

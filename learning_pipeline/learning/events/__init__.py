@@ -1,0 +1,1 @@
+"""What stages take from events: fields, texts, moments, kinds of tasks."""
