@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterInstance
+from filelock import FileLock
 
 from learning_pipeline.errors import ConfigurationError
 from learning_pipeline.settings import Settings
@@ -73,7 +74,10 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     home = dagster_home(settings)
     try:
-        opened = DagsterInstance.from_config(str(home))
+        # Two that make Dagster's databases at once leave them with two versions, which
+        # it refuses from then on.
+        with _alone(home, settings):
+            opened = DagsterInstance.from_config(str(home))
     except Exception as error:
         # Whatever its storages raise: YAML, SQL, the file system, configuration.
         first_line = str(error).partition("\n")[0]
@@ -84,3 +88,10 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         raise ConfigurationError(message) from error
     with opened as instance:
         yield instance
+
+
+def _alone(home: Path, settings: Settings) -> contextlib.AbstractContextManager[object]:
+    if home.parent != settings.state_dir.absolute():
+        # A home of one's own is one's own to make, and may not be ours to write to.
+        return contextlib.nullcontext()
+    return FileLock(home / "opening.lock")

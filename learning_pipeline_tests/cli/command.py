@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from learning_pipeline_tests.forking import FORK_SERVER
 from learning_pipeline_tests.pipeline import Completed, Pipeline
-
-# The server that `pipeline` set up to import Dagster once.
-_fork_server = multiprocessing.get_context("forkserver")
 
 
 def run(
@@ -29,7 +26,7 @@ def run(
         output: Where standard output goes; None: into the result.
     """
     out, err = pipeline.folder / "stdout.txt", pipeline.folder / "stderr.txt"
-    process = _fork_server.Process(
+    process = FORK_SERVER.Process(
         target=_run,
         args=(
             {**pipeline.environment, **(environment or {})},

@@ -11,7 +11,8 @@ from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.cli.command import run
 from learning_pipeline_tests.pipeline import FIRST_STAGE_ONLY, Pipeline
 
-SETTINGS = {"CHECKPOINT_INTERVAL": "20", **FIRST_STAGE_ONLY}
+ALL_STAGES_SETTINGS = {"CHECKPOINT_INTERVAL": "20"}
+SETTINGS = {**ALL_STAGES_SETTINGS, **FIRST_STAGE_ONLY}
 
 
 @pytest.fixture
@@ -36,9 +37,17 @@ def processed(processed_once: Pipeline, tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path, SETTINGS)
 
 
-def with_two_files(folder: Path) -> Pipeline:
+@pytest.fixture(scope="session")
+def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Processed by all stages; to be read or copied only."""
+    made = with_two_files(tmp_path_factory.mktemp("learned"), ALL_STAGES_SETTINGS)
+    assert run(made, "process").code == 0
+    return made
+
+
+def with_two_files(folder: Path, settings: dict[str, str] = SETTINGS) -> Pipeline:
     """A pipeline with `a.jsonl` and `b.jsonl`."""
-    made = Pipeline(folder, SETTINGS)
+    made = Pipeline(folder, dict(settings))
     for name in ("a.jsonl", "b.jsonl"):
         content = b"".join(generate_lines(50, seed=ord(name[0])))
         (made.telemetry / name).write_bytes(content)

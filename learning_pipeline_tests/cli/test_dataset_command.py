@@ -17,9 +17,9 @@ DATASET = ("export", "dataset")
 
 
 @pytest.fixture(scope="module")
-def learned(processed_once: Pipeline) -> Pipeline:
+def learned(learned_once: Pipeline) -> Pipeline:
     """Two files, learned; nothing here changes what was."""
-    return processed_once
+    return learned_once
 
 
 def ids(text: str) -> list[str]:

@@ -210,7 +210,7 @@ def test_the_demo_writes_processes_and_says_what_is_next(tmp_path: Path) -> None
     assert first.code == 0
     assert "106 events of a real agent stack" in first.output
     assert "3 files processed, 0 failed: 206 events" in first.output
-    for said in ("status", "export patterns", "dev"):
+    for said in ("status", "report", "export dataset", "dev"):
         assert f"learning-pipeline {said}" in first.output
     exported = pipeline.export()
     second = run(pipeline, "demo", "--events", "70")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,9 +115,12 @@ def test_files_that_lag_are_listed(pipeline: Pipeline) -> None:
 
 
 def test_status_says_which_services_are_down_and_what_waits_for_the_index(
-    processed: Pipeline,
+    learned_once: Pipeline,
+    tmp_path: Path,
 ) -> None:
     """Below the table, and only what is not as it should be."""
+    shutil.copytree(learned_once.folder, tmp_path, dirs_exist_ok=True)
+    processed = Pipeline(tmp_path, dict(learned_once.settings))
     before = run(processed, "status").output
     assert "search index" not in before
     assert EMBEDDINGS not in before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import multiprocessing
 import os
 import resource
 import signal
@@ -20,6 +19,7 @@ from learning_pipeline.errors import StoreError
 from learning_pipeline.model import BatchOutput, Counters, Progress, RecordBatch
 from learning_pipeline.store import patterns, stage_table
 from learning_pipeline.testing.crash_points import kill_at
+from learning_pipeline_tests.forking import FORK_SERVER
 from learning_pipeline_tests.stages.engine import STAGE, Engine
 from learning_pipeline_tests.stages.rotated import (
     FIRST,
@@ -36,8 +36,6 @@ from learning_pipeline_tests.stages.rotated import (
 
 RunAt = Callable[[str, Callable[[], None]], None]
 Act = Literal["compress", "delete"]
-_fork_server = multiprocessing.get_context("forkserver")
-_fork_server.set_forkserver_preload(["learning_pipeline_tests.stages.rotated"])
 _other_table = stage_table("other_rows", sa.Column("note", sa.Text))
 
 
@@ -558,7 +556,7 @@ def test_a_full_disk_keeps_the_file(engine: Engine, run_at: RunAt) -> None:
 
 def kill_while_retaining(engine: Engine, action: Act, step: str) -> None:
     """Retain in a process of its own, which is killed at a step."""
-    process = _fork_server.Process(
+    process = FORK_SERVER.Process(
         target=_retain_and_die, args=(engine.folder, action, step)
     )
     process.start()

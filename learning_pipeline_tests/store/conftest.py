@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 
 from learning_pipeline import steps
 from learning_pipeline.store import engine, in_doubt
+from learning_pipeline_tests.forking import FORK_SERVER
 
 FailAt = Callable[[str, BaseException], None]
 
@@ -51,9 +51,7 @@ def run_at() -> Iterator[Callable[[str, Callable[[], None]], None]]:
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
     """Starts other processes, quickly and with nothing of this one in them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "learning_pipeline_tests.store.child"])
-    return context
+    return FORK_SERVER
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import time
@@ -27,6 +26,7 @@ from learning_pipeline.errors import (
 from learning_pipeline.learning.index import embedded, embedded_index
 from learning_pipeline.learning.index.embedded import EmbeddedHome
 from learning_pipeline.learning.index.turns import Turns
+from learning_pipeline_tests.forking import FORK_SERVER
 from learning_pipeline_tests.learning.index import child
 from learning_pipeline_tests.learning.index.child import home_in
 from learning_pipeline_tests.learning.index.samples import example
@@ -35,9 +35,7 @@ from learning_pipeline_tests.learning.index.samples import example
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Starts other processes quickly."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", child.__name__])
-    return context
+    return FORK_SERVER
 
 
 @pytest.fixture
