@@ -106,12 +106,13 @@ class StepOutcome:
         self.finished.clear()
 
     def _metadata(self, partition: str) -> dict[str, Any]:
-        progress = self.finished.get(partition)
-        metadata = {} if progress is None else final_metadata(progress)
-        metadata |= self.described.get(partition, {})
+        # The UI shows them in this order: what is only of this stage comes first.
+        metadata: dict[str, Any] = {}
         if partition in self.waiting:
             metadata[WAITS_BECAUSE] = self.waiting[partition]
-        return metadata
+        metadata |= self.described.get(partition, {})
+        progress = self.finished.get(partition)
+        return metadata if progress is None else metadata | final_metadata(progress)
 
     def _add_metadata(self, context: dg.OutputContext) -> None:
         # What `add_asset_metadata` does, for all partitions at once: that reads every

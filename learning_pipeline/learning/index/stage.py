@@ -42,7 +42,7 @@ class IndexDerivation:
         rows_per_commit: As many as the index takes well at a time.
     """
 
-    rows_per_commit = 1_000
+    rows_per_commit = 2_000
 
     def __init__(self, store: Store, index: PatternIndex) -> None:
         """Write to `index` what `store` has."""
