@@ -20,7 +20,11 @@ from learning_pipeline_tests.dagster_dev import (
     unfinished,
     wait_for,
 )
-from learning_pipeline_tests.pipeline import Pipeline, assert_as_from_one_pass
+from learning_pipeline_tests.pipeline import (
+    FIRST_STAGE_ONLY,
+    Pipeline,
+    assert_as_from_one_pass,
+)
 
 pytestmark = [pytest.mark.sweep, pytest.mark.timeout(400)]
 
@@ -60,14 +64,17 @@ def test_after_a_kill_of_the_run_the_retry_goes_on_by_itself(
         assert "FAILURE" in [run["status"] for run in dev.runs()]
 
 
-def test_a_zombie_step_is_fenced_by_the_retry(
-    tmp_path: Path, reference: Pipeline
-) -> None:
+def test_a_zombie_step_is_fenced_by_the_retry(tmp_path: Path) -> None:
     """Only the run's process is killed; its step goes on writing, until fenced."""
     pipeline = Pipeline(
         tmp_path / "killed",
         {**SLOW, "EXECUTOR": "multiprocess", "SENSOR_SECONDS": "3600"},
     )
+    # What is launched is one asset.
+    reference = Pipeline(tmp_path / "reference", dict(FIRST_STAGE_ONLY))
+    write_telemetry(reference.telemetry / "a.jsonl", EVENT_COUNT)
+    reference.process()
+    pipeline.settings |= FIRST_STAGE_ONLY
     with running_dev(pipeline) as dev:
         write_telemetry(pipeline.telemetry / "a.jsonl", EVENT_COUNT)
         launch(dev, "a.jsonl")
