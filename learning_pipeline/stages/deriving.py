@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from learning_pipeline.errors import StoreError
 from learning_pipeline.model import Counters, Generation, Progress
-from learning_pipeline.stages.committing import Reading
 from learning_pipeline.stages.stream import Describe
 from learning_pipeline.steps import reached
 from learning_pipeline.store import Claim, Reads, StageSession, Store, Upstream
@@ -119,7 +118,7 @@ class DerivedDrain:
         *,
         partition: str,
         derivation: Derivation,
-        reading: Reading,
+        require_free_space: Callable[[], None],
         on_commit: Callable[[Progress], None],
         log: Any,
     ) -> None:
@@ -129,14 +128,14 @@ class DerivedDrain:
             session: The run's session on the stage.
             partition: Its partition key.
             derivation: Takes rows over.
-            reading: Whose guard of the disk's space is asked before each commit.
+            require_free_space: Called before each commit; raises when there is none.
             on_commit: Called after each commit; what it raises ends the pass there.
             log: A structlog logger.
         """
         self._session = session
         self._partition = partition
         self._derivation = derivation
-        self._reading = reading
+        self._require_free_space = require_free_space
         self._on_commit = on_commit
         self._log = log.bind(partition=partition)
         self._started = time.monotonic()
@@ -227,7 +226,7 @@ class DerivedDrain:
 
     def _read(self, claim: Claim, end: int, upstream: Upstream) -> Claim:
         while claim.checkpoint.offset < end:
-            self._reading.require_free_space()
+            self._require_free_space()
             before = claim.checkpoint.offset
             batch_end = self._session.batch_end(
                 claim, end, self._derivation.rows_per_commit

@@ -53,7 +53,7 @@ class Passes:
                 self.session,
                 partition=partition,
                 derivation=self.derivation,
-                reading=self.reading,
+                require_free_space=self.reading.require_free_space,
                 on_commit=on_commit,
                 log=log,
             )

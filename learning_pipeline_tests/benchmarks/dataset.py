@@ -35,7 +35,7 @@ from learning_pipeline_tests.benchmarks.one_pass import (
     peak_of,
 )
 from learning_pipeline_tests.benchmarks.throughput import MB, seconds
-from learning_pipeline_tests.store.examples_of import FROM_PATTERNS, READING
+from learning_pipeline_tests.store.examples_of import FROM_PATTERNS
 from learning_pipeline_tests.store.samples import begin, fingerprint_at, open_session
 
 PARTITION = "a.jsonl"
@@ -129,7 +129,7 @@ def _derive(folder: Path) -> float:
                 session,
                 partition=PARTITION,
                 derivation=ExampleDerivation(),
-                reading=READING,
+                require_free_space=lambda: None,
                 on_commit=lambda _: None,
                 log=logs.get_logger(),
             )

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from learning_pipeline import logs
 from learning_pipeline.model import BatchOutput, Counters, Progress
-from learning_pipeline.stages import Derivation, DerivedDrain, Reading
+from learning_pipeline.stages import Derivation, DerivedDrain
 from learning_pipeline.stages.deriving import ExampleDerivation
 from learning_pipeline.store import Claim, Reads, StageSession, Store, patterns
 from learning_pipeline.store.examples import EXAMPLES_STAGE
 from learning_pipeline.store.index_feed import INDEX_STAGE
 from learning_pipeline.store.schema import finetuning_examples
-from learning_pipeline.telemetry import ReadLimits
 from learning_pipeline_tests.store.samples import (
     STAGE,
     begin,
@@ -24,11 +22,6 @@ from learning_pipeline_tests.store.samples import (
     open_session,
 )
 
-READING = Reading(
-    Path("nowhere"),
-    ReadLimits(max_records=10, max_batch_bytes=1000, max_record_bytes=1000),
-    0,
-)
 FROM_PATTERNS = Reads(STAGE, patterns)
 FROM_EXAMPLES = Reads(EXAMPLES_STAGE, finetuning_examples)
 
@@ -121,7 +114,7 @@ def derive(
             session,
             partition=partition,
             derivation=derivation,
-            reading=READING,
+            require_free_space=lambda: None,
             on_commit=on_commit,
             log=logs.get_logger(),
         )

@@ -9,11 +9,10 @@ from learning_pipeline import logs
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import index_home
 from learning_pipeline.learning.index.stage import indexing
-from learning_pipeline.stages import DerivedDrain, Reading
-from learning_pipeline.store import Reads, index_feed
+from learning_pipeline.stages import DerivedDrain
+from learning_pipeline.store import Reads, free_space_guard, index_feed
 from learning_pipeline.store.examples import EXAMPLES_STAGE
 from learning_pipeline.store.schema import finetuning_examples
-from learning_pipeline.telemetry import ReadLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +48,7 @@ def index_everything(
     """
     claims: list[Claim] = []
     count = 0
-    reading = Reading(
-        settings.telemetry_dir,
-        ReadLimits(
-            max_records=settings.checkpoint_interval,
-            max_batch_bytes=settings.max_batch_bytes,
-            max_record_bytes=settings.max_record_bytes,
-        ),
-        settings.read_ahead_bytes,
-    )
+    require_free_space = free_space_guard(settings)
     checkpoints = store.checkpoints(stage=EXAMPLES_STAGE, with_kinds=False)
     with (
         store.session(
@@ -74,7 +65,7 @@ def index_everything(
                 session,
                 partition=each.partition,
                 derivation=derivation,
-                reading=reading,
+                require_free_space=require_free_space,
                 on_commit=on_commit,
                 log=logs.get_logger(),
             )

@@ -28,7 +28,6 @@ from learning_pipeline.store import Store, index_feed
 from learning_pipeline.store.index_feed import INDEX_STAGE
 from learning_pipeline_tests.store.examples_of import (
     FROM_EXAMPLES,
-    READING,
     derive,
     learn,
 )
@@ -72,7 +71,7 @@ class Indexed:
                     session,
                     partition=partition,
                     derivation=derivation,
-                    reading=READING,
+                    require_free_space=lambda: None,
                     on_commit=lambda _: None,
                     log=logs.get_logger(),
                 ).run()
