@@ -9,7 +9,7 @@ import click
 
 
 class MomentType(click.ParamType[datetime]):
-    """An ISO 8601 date or time; local where it states no zone."""
+    """An ISO 8601 date or time; UTC where it states no zone."""
 
     name = "time"
 
@@ -23,6 +23,10 @@ class MomentType(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return datetime.fromisoformat(value).astimezone(UTC)
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is None:
+                # As telemetry's own times, and those of `metrics`, are read.
+                moment = moment.replace(tzinfo=UTC)
+            return moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no date or time like 2026-01-09T12:00", param, ctx)
