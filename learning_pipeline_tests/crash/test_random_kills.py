@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from learning_pipeline_tests.pipeline import (
 )
 
 EVENTS_PER_KILL = 1_500
+COMMITTED_SHARE = 0.7
 SWEEP_KILLS = int(os.environ.get("LEARNING_PIPELINE_TEST_KILLS", "200"))
 
 
@@ -81,7 +83,9 @@ def run_and_kill(pipeline: Pipeline, random_: random.Random) -> bool:
         stdin=subprocess.DEVNULL,
     )
     assert process.stdout is not None
-    wait_until_working(pipeline, process)
+    # Most of them after a commit; some between the claim and the first one.
+    seen = offsets if random_.random() < COMMITTED_SHARE else standing
+    wait_until_changed(pipeline, process, seen)
     time.sleep(random_.expovariate(1 / 0.15))
     process.kill()
     code = process.wait()
@@ -90,24 +94,32 @@ def run_and_kill(pipeline: Pipeline, random_: random.Random) -> bool:
     return code == -signal.SIGKILL
 
 
-def wait_until_working(pipeline: Pipeline, process: subprocess.Popen[bytes]) -> None:
-    """Starting takes seconds in which nothing can go wrong: wait until it claims."""
-    before = standing(pipeline)
-    while process.poll() is None and standing(pipeline) == before:
+def wait_until_changed(
+    pipeline: Pipeline,
+    process: subprocess.Popen[bytes],
+    seen: Callable[[Pipeline], object],
+) -> None:
+    """Starting takes seconds in which nothing can go wrong: wait for work."""
+    before = seen(pipeline)
+    while process.poll() is None and seen(pipeline) == before:
         time.sleep(0.005)
 
 
-def standing(pipeline: Pipeline) -> list[tuple[str, int, str]]:
-    """Offset and last change of each checkpoint."""
+def standing(pipeline: Pipeline) -> list[tuple[str, str, int, str]]:
+    """Offset and last change of each stage's checkpoints."""
     if not (pipeline.state / "state.db").exists():
         return []
     with Store(pipeline.store_url) as store:
         return [
-            (each.partition, each.offset, each.updated_at)
+            (each.stage, each.partition, each.offset, each.updated_at)
             for each in store.checkpoints(with_kinds=False)
         ]
 
 
-def offsets(pipeline: Pipeline) -> dict[str, int]:
-    """Where the checkpoints stand."""
-    return {partition: offset for partition, offset, _ in standing(pipeline)}
+def offsets(pipeline: Pipeline) -> set[tuple[str, str, int]]:
+    """Where the checkpoints of all stages stand, of those that left the start."""
+    return {
+        (stage, partition, offset)
+        for stage, partition, offset, _ in standing(pipeline)
+        if offset
+    }
