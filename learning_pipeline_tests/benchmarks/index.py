@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import qdrant_edge as edge
 
@@ -122,26 +123,35 @@ def _bare(folder: Path, count: int) -> float:
     return taken + time.process_time() - began
 
 
-def _ours(home: EmbeddedHome, folder: Path, count: int) -> tuple[float, float]:
-    """Seconds of one core for the same by the index, and for its longest batch."""
+class Taken(NamedTuple):
+    """What it took to index: seconds of one core, and bytes of memory at most."""
+
+    seconds: float
+    longest_batch: float
+    memory: int
+
+
+def _ours(home: EmbeddedHome, folder: Path, count: int) -> Taken:
+    """The same by the index."""
     home.create()
+    before = _anonymous_bytes()
     taken: list[float] = []
+    memory = 0
     with home.open("benchmark") as index:
         for batch in _batches(folder, count):
             began = time.process_time()
             index.upsert(batch)
             index.flush()
             taken.append(time.process_time() - began)
-    return sum(taken), max(taken)
+            memory = max(memory, _anonymous_bytes() - before)
+    return Taken(sum(taken), max(taken), memory)
 
 
 def _whole(home: EmbeddedHome, folder: Path, count: int) -> None:
-    before = _anonymous_bytes()
-    taken, longest = _ours(home, folder, count)
-    memory = (_anonymous_bytes() - before) / MB
+    taken = _ours(home, folder, count)
     print(
-        f"all {count:,}: {count / taken:,.0f} points/s, longest batch {longest:.1f} s, "
-        f"{memory:.0f} MB of memory"
+        f"all {count:,}: {count / taken.seconds:,.0f} points/s, longest batch "
+        f"{taken.longest_batch:.1f} s, {taken.memory / MB:.0f} MB of memory at most"
     )
     began = time.perf_counter()
     with home.open("benchmark") as index:
@@ -203,7 +213,7 @@ def main(folder: Path, what: str, count: int, number: str) -> None:
         return
     home = EmbeddedHome(place / "index", Vectorizer(None), wait_seconds=1)
     if what == "ours":
-        print(count / _ours(home, folder, count)[0])
+        print(count / _ours(home, folder, count).seconds)
     else:
         _whole(home, folder, count)
 

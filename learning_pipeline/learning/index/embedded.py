@@ -6,7 +6,7 @@ The engine writes ahead of each update: what `upsert` has acknowledged survives 
 
 New points are in memory for search, 0.8 KB each; after some 200,000 of them the engine
 is let write them out in a form that is mapped from disk. So memory stays within some
-200 MB however large the index. Opening it takes 4 s for a million points in memory, and
+300 MB however large the index. Opening it takes 4 s for a million points in memory, and
 next to nothing for those written out.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +90,7 @@ class EmbeddedIndex:
         """Bring all that was written to stable storage."""
         with self._home.explained():
             self._engine.flush()
+        _return_freed_memory()
 
     def count(self) -> int:
         """How many examples are in it."""
@@ -150,6 +153,13 @@ class EmbeddedIndex:
     def _open(self) -> None:
         self._shard = self._home.load()
         self._opened_at = time.monotonic()
+
+
+def _return_freed_memory() -> None:
+    # What the engine's threads freed after writing points out, the C library keeps for
+    # each of them: 700 MB at a million points instead of 300. It costs 1 % of the time.
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _request(
