@@ -18,15 +18,17 @@ from learning_pipeline.defs.partitions import (
 )
 from learning_pipeline.defs.planning import (
     Ask,
-    UnderWay,
     UnreadFile,
     choose,
     files_to_learn,
-    longest_silence_seconds,
     remember,
-    runs_under_way,
 )
 from learning_pipeline.defs.reporting import SOURCE_KEY
+from learning_pipeline.defs.under_way import (
+    UnderWay,
+    longest_silence_seconds,
+    runs_under_way,
+)
 from learning_pipeline.errors import StateDiskFullError
 from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.stages.names import UPSTREAM_OF, stages_to_learn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from learning_pipeline.defs.liveness import names_its_process, process_is_alive
-from learning_pipeline.defs.planning import UNFINISHED
+from learning_pipeline.defs.under_way import UNFINISHED
 
 
 def settle_lost_runs(
