@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from learning_pipeline.errors import StoreError
-from learning_pipeline.model import Checkpoint, Counters
+from learning_pipeline.model import Checkpoint
 from learning_pipeline.store.codec import (
     checkpoint_values,
     decode_counters,
@@ -16,19 +16,17 @@ from learning_pipeline.store.codec import (
     fingerprint_from_row,
     utc_now,
 )
-from learning_pipeline.store.examples import remove_examples
 from learning_pipeline.store.following import followers
 from learning_pipeline.store.rewind_targets import Step, in_order
 from learning_pipeline.store.schema import (
     checkpoint_history,
     checkpoints,
-    dead_letters,
     event_counts,
-    finetuning_examples,
     generation_positions,
     partitions,
     stages,
 )
+from learning_pipeline.store.stage_rows import StageRows, is_behind
 
 
 class TakenBack(msgspec.Struct, frozen=True):
@@ -76,6 +74,7 @@ class StagePlace:
 
     Attributes:
         row: The checkpoint's columns.
+        is_derived: Whether the stage reads what another has committed.
         steps: The kept history, by generation and offset.
         ends: Up to where the stage has read, by generation.
         where: Names both in messages.
@@ -91,11 +90,15 @@ class StagePlace:
         self._partition = partition
         self.row = _checkpoint_row(connection, stage, partition)
         self.where = f"{stage} of {partition!r}"
-        self._stage = connection.execute(
+        known = connection.execute(
             sa.select(stages.c.table_name, stages.c.upstream).where(
                 stages.c.stage == stage
             )
         ).one()
+        self.is_derived: bool = known.upstream is not None
+        self._rows = StageRows(
+            connection, stage, known.table_name, self.row["partition_id"]
+        )
         steps = connection.execute(
             sa.select(checkpoint_history).where(*self._at(checkpoint_history))
         )
@@ -115,11 +118,6 @@ class StagePlace:
         return any(
             (each, end) > (generation, offset) for each, end in self.ends.items()
         )
-
-    @property
-    def is_derived(self) -> bool:
-        """Whether the stage reads what another has committed."""
-        return self._stage.upstream is not None
 
     def followers(self) -> list[StagePlace]:
         """The places of those that read of this stage there, directly or not."""
@@ -164,7 +162,7 @@ class StagePlace:
     def go_to(self, step: Step | None, *, dry_run: bool) -> Rewound:
         """Go to a step; None: to where nothing has been read."""
         to = (step["generation"], step["offset"]) if step else (0, 0)
-        row_count, dead_letter_count = self._remove_rows(to, dry_run=dry_run)
+        row_count, dead_letter_count = self._rows.remove(to, dry_run=dry_run)
         if not dry_run and step is None:
             self._forget()
         elif not dry_run and step is not None:
@@ -210,7 +208,7 @@ class StagePlace:
             lost_bytes=before.lost_bytes - (position["lost_bytes"] if position else 0),
         )
         if self.is_derived:
-            counters = self._counted(generation, offset)
+            counters = self._rows.taken_over((generation, offset), self.ends)
         is_present = generation == self.row["generation"]
         size_bytes = self.row["size_bytes"]
         if position is not None and not is_present:
@@ -220,9 +218,7 @@ class StagePlace:
         self._connection.execute(
             sa.delete(checkpoint_history).where(
                 *self._at(checkpoint_history),
-                _is_behind(
-                    history.generation, history.offset, (generation, offset + 1)
-                ),
+                is_behind(history.generation, history.offset, (generation, offset + 1)),
             )
         )
         after = Checkpoint(
@@ -253,24 +249,6 @@ class StagePlace:
                 }
             )
         )
-
-    def _counted(self, generation: int, offset: int) -> Counters:
-        """What a derived stage has taken over before a place."""
-        table = finetuning_examples.c
-        row_count = sum(
-            self._connection.execute(
-                sa.select(sa.func.count())
-                .select_from(finetuning_examples)
-                .where(
-                    table.partition_id == self.row["partition_id"],
-                    table.generation == number,
-                    table.offset < (min(end, offset) if number == generation else end),
-                )
-            ).scalar_one()
-            for number, end in self.ends.items()
-            if number <= generation
-        )
-        return Counters(record_count=row_count, row_count=row_count)
 
     def _leave(self, target: int) -> None:
         """Keep where the stage stands in the other generations."""
@@ -331,51 +309,6 @@ class StagePlace:
                     for kind, count in to.counters.events_by_kind.items()
                 ],
             )
-
-    def _remove_rows(self, to: tuple[int, int], *, dry_run: bool) -> tuple[int, int]:
-        letters = dead_letters.c
-        letter_count = self._remove(
-            dead_letters,
-            *self._at(dead_letters),
-            _is_behind(letters.generation, letters.start_offset, to),
-            dry_run=dry_run,
-        )
-        if not self._stage.table_name:
-            return 0, letter_count
-        names = ("partition_id", "generation", "offset")
-        columns: list[sa.ColumnClause[Any]] = [sa.column(each) for each in names]
-        rows = sa.table(self._stage.table_name, *columns)
-        partition_id = self.row["partition_id"]
-        is_behind = _is_behind(rows.c.generation, rows.c.offset, to)
-        is_examples = self._stage.table_name == finetuning_examples.name
-        row_count = self._remove(
-            rows,
-            rows.c.partition_id == partition_id,
-            is_behind,
-            dry_run=dry_run or is_examples,
-        )
-        if is_examples and not dry_run:
-            examples = finetuning_examples.c
-            is_behind = _is_behind(examples.generation, examples.offset, to)
-            remove_examples(self._connection, partition_id, is_behind)
-        return row_count, letter_count
-
-    def _remove(
-        self, table: sa.TableClause, *there: sa.ColumnElement[bool], dry_run: bool
-    ) -> int:
-        counted = sa.select(sa.func.count()).select_from(table).where(*there)
-        count = int(self._connection.execute(counted).scalar_one())
-        if not dry_run:
-            self._connection.execute(sa.delete(table).where(*there))
-        return count
-
-
-def _is_behind(
-    generation: sa.ColumnElement[int],
-    offset: sa.ColumnElement[int],
-    to: tuple[int, int],
-) -> sa.ColumnElement[bool]:
-    return sa.or_(generation > to[0], sa.and_(generation == to[0], offset >= to[1]))
 
 
 def _checkpoint_row(
