@@ -31,6 +31,8 @@ from learning_pipeline_tests.learning.index import child
 from learning_pipeline_tests.learning.index.child import home_in
 from learning_pipeline_tests.learning.index.samples import example
 
+WRITE_OUT_KILLS = 4
+
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
@@ -194,21 +196,52 @@ def test_points_survive_a_kill_at_any_moment(
     """What was acknowledged is there, whether or not it was flushed."""
     acknowledged = 10
     for round_number in range(4):
-        with started(child.write_until_killed, str(state)) as (process, answer):
-            answer.recv()
-            time.sleep(0.03 * round_number)
-            process.kill()
-            process.join()
-            while answer.poll():
-                try:
-                    acknowledged = max(acknowledged, answer.recv())
-                except EOFError:
-                    break
-        with home_in(str(state)).open("a test") as index:
-            places = {place.content_hash for place in index.places()}
-            expected = {example(each).content_hash for each in range(acknowledged)}
-            assert expected <= places
-            assert index.search(f"number{acknowledged - 1}").hits
+        pause = 0.03 * round_number
+        acknowledged = max(acknowledged, write_and_kill(state, started, pause))
+        require_all(state, acknowledged)
+
+
+def test_points_survive_a_kill_while_they_are_written_out(
+    tmp_path: Path, started: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine rewrites what it has in memory every 200 points here, for a second."""
+    monkeypatch.setattr(embedded, "_WRITTEN_OUT_KB", 16)
+    monkeypatch.setattr(embedded, "_LARGEST_SEGMENT_KB", 128)
+    home_in(str(tmp_path)).create()
+    acknowledged = 0
+    for round_number in range(WRITE_OUT_KILLS):
+        pause = 0.1 + 0.17 * round_number % 1.0
+        acknowledged = max(acknowledged, write_and_kill(tmp_path, started, pause))
+        require_all(tmp_path, acknowledged)
+    assert len(list((tmp_path / "index" / "segments").iterdir())) > 1
+
+
+def write_and_kill(
+    state: Path, started: Callable[..., Any], pause_seconds: float
+) -> int:
+    """Kill a process that writes; gives how many points were acknowledged."""
+    acknowledged = 0
+    with started(child.write_until_killed, str(state)) as (process, answer):
+        answer.recv()
+        time.sleep(pause_seconds)
+        process.kill()
+        process.join()
+        while answer.poll():
+            try:
+                acknowledged = answer.recv()
+            except EOFError:
+                break
+    return acknowledged
+
+
+def require_all(state: Path, count: int) -> None:
+    """Each of the first `count` examples is there, and found."""
+    with home_in(str(state)).open("a test") as index:
+        places = [place.content_hash for place in index.places()]
+        assert len(places) == len(set(places)) == index.count()
+        assert {example(each).content_hash for each in range(count)} <= set(places)
+        if count:
+            assert index.search(f"number{count - 1}").hits
 
 
 def test_a_kill_while_it_is_made_or_dropped_leaves_it_whole_or_not_there(
