@@ -122,6 +122,7 @@ class EmbeddedHome:
 
     def load(self) -> edge.EdgeShard:
         """The engine, opened; only with the turn."""
+        embedded_folder.remove_half_written(self._folder)
         with explained(self._folder, is_reading=True):
             return edge.EdgeShard.load(str(self._folder))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IDENTITY_FILE: Final = "learning_pipeline.json"
+_HALF_WRITTEN: Final = "temp_segments"
 _FORMAT: Final = 1
 """Of the identity file; another is another version's."""
 
@@ -109,3 +110,11 @@ def remove_leftovers(folder: Path) -> None:
     for pattern in (f"{folder.name}.new-*", f"{folder.name}.old-*"):
         for path in folder.parent.glob(pattern):
             shutil.rmtree(path)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what a kill while points were written out left. Only with the turn.
+
+    The engine never reads it again, and does not remove it either.
+    """
+    shutil.rmtree(folder / _HALF_WRITTEN, ignore_errors=True)

@@ -216,6 +216,16 @@ def test_points_survive_a_kill_while_they_are_written_out(
     assert len(list((tmp_path / "index" / "segments").iterdir())) > 1
 
 
+def test_what_a_kill_left_half_written_is_removed(home: EmbeddedHome) -> None:
+    """The engine leaves it in a folder that it never looks into again."""
+    half_written = Path(home.target) / "temp_segments" / "segment_builder_3uZk1l"
+    half_written.mkdir(parents=True)
+    (half_written / "segment.json").write_text("{}")
+    with home.open("a test") as index:
+        assert index.count() == 10
+        assert not half_written.exists()
+
+
 def write_and_kill(
     state: Path, started: Callable[..., Any], pause_seconds: float
 ) -> int:
