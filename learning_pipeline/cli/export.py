@@ -13,6 +13,7 @@ from learning_pipeline.cli.moments import MomentType
 from learning_pipeline.cli.output import STANDARD_OUTPUT, atomic_output
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.learning.atomic_file import is_stream
 from learning_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 FORMATS = ("openai", "sharegpt", "alpaca", "parquet")
 DEFAULT_SIMILARITY = 0.8
 
+
+def _named(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if not value and value is not None:
+        message = "is empty: name a file"
+        raise click.BadParameter(message, param=parameter)
+    return value
+
+
 _out = click.option(
     "--out",
+    callback=_named,
     default=STANDARD_OUTPUT,
     show_default=True,
     metavar="FILE",
@@ -63,6 +75,7 @@ def export_patterns(out: str) -> None:
 @_out
 @click.option(
     "--manifest",
+    callback=_named,
     metavar="FILE",
     help="Where counts, digests and checkpoints go; X.manifest.json beside --out X.*.",
 )
@@ -143,32 +156,39 @@ def export_dataset(**options: Any) -> None:
     whether they belong together.
     """
     out = options["out"]
+    to_stream = out == STANDARD_OUTPUT or is_stream(Path(out))
     if options["split"] in {"train", "validation"} and not options["validation"]:
         message = "--split needs a share for --validation"
         raise click.UsageError(message)
     if options["similarity"] is not None and options["near_duplicates"] == "keep":
         message = "--similarity is for --near-duplicates drop"
         raise click.UsageError(message)
-    if out == STANDARD_OUTPUT:
-        _check_standard_output(options)
+    if to_stream:
+        _check_stream(options)
     settings = load_settings()
     asked = _asked(options, settings)
     with stored_so_far(settings) as store:
-        if out == STANDARD_OUTPUT:
-            made = _to_standard_output(store, asked, options)
+        if to_stream:
+            made = _to_stream(store, asked, options)
         else:
             made = _to_files(store, asked, options)
     _say(made, out)
 
 
-def _check_standard_output(options: dict[str, Any]) -> None:
+def _check_stream(options: dict[str, Any]) -> None:
+    is_standard_output = options["out"] == STANDARD_OUTPUT
     if options["validation"] and options["split"] is None:
+        where = "standard output" if is_standard_output else "what is no file"
         message = (
-            "standard output takes one of them: --split train, validation or all; or "
-            "name a file by --out"
+            f"{where} takes one of them: --split train, validation or all; or name a "
+            "file by --out"
         )
         raise click.UsageError(message)
-    if options["format_name"] == "parquet" and sys.stdout.isatty():
+    if (
+        is_standard_output
+        and options["format_name"] == "parquet"
+        and sys.stdout.isatty()
+    ):
         message = "Parquet is nothing for a terminal; name a file by --out"
         raise click.UsageError(message)
 
@@ -203,7 +223,7 @@ def _asked(options: dict[str, Any], settings: Settings) -> DatasetOptions:
     return asked
 
 
-def _to_standard_output(
+def _to_stream(
     store: Store, asked: DatasetOptions, options: dict[str, Any]
 ) -> DatasetManifest:
     from learning_pipeline.learning.dataset import Output  # noqa: PLC0415
@@ -215,8 +235,8 @@ def _to_standard_output(
     if manifest is None:
         # Nobody would see the count.
         asked = msgspec.structs.replace(asked, tokenizer="none")
-    with atomic_output(STANDARD_OUTPUT) as stream:
-        output = Output(STANDARD_OUTPUT, stream)
+    with atomic_output(options["out"]) as stream:
+        output = Output(options["out"], stream)
         made = write(store, asked, {options["split"] or "all": output})
     if manifest is not None:
         with atomic_output(manifest) as file:
@@ -243,7 +263,8 @@ def _to_files(
     try:
         return write_files(store, asked, paths, manifest)
     except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}"
+        name = error.filename or path
+        message = f"cannot write {name}: {error.strerror or error}"
         raise ConfigurationError(message) from error
 
 

@@ -3,38 +3,96 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_OF_THE_SYSTEM = (Path("/dev"), Path("/proc"))
+
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
     """A stream to a file that takes its place when the block ends without an error.
 
+    A symbolic link is followed; a file that is replaced hands on its permissions. What
+    is no file but a pipe or a device is written to as it is.
+
+    Args:
+        path: Where.
+        synced: Whether it is to survive a power cut, not only a kill.
+
     Raises:
-        OSError: It cannot be written; what was there is untouched.
+        OSError: It cannot be written, with its name; what was there is untouched.
 
     Guarantees:
         Killed anywhere, the file is the old one or the new one; a kill may leave a
         hidden file `.<name>.<random>` beside it. It survives a power cut from the end
         of the block on.
     """
-    path = path.absolute()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        if is_stream(path):
+            with path.open("wb") as stream:
+                yield stream
+            return
+        with _replaced(Path(os.path.realpath(path)), synced=synced) as file:
+            yield file
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path names a pipe, a terminal or a device: nothing to be replaced."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    if stat.S_ISDIR(kind):
+        return False
+    # What the shell redirected /dev/stdout to is its file, not ours to replace.
+    parents = path.absolute().parents
+    return not stat.S_ISREG(kind) or any(each in parents for each in _OF_THE_SYSTEM)
+
+
+@contextlib.contextmanager
+def _replaced(path: Path, *, synced: bool) -> Iterator[BinaryIO]:
+    mode = None
+    if path.exists():
+        if path.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)
+            )
+        mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            if synced:
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if synced:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to stable storage."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)

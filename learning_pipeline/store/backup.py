@@ -77,6 +77,9 @@ def write_backup(path: Path, out: Path, *, replace: bool = False) -> Backup:
     """
     if not replace and out.exists():
         raise _in_the_way(out)
+    if out.exists() and not out.is_file():
+        message = f"{out} is no file that could be replaced; give another --out"
+        raise ConfigurationError(message)
     examine(path)
     with built(out, replace=replace) as building:
         with (

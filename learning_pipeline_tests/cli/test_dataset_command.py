@@ -6,6 +6,7 @@ import json
 import os
 import pty
 from pathlib import Path
+from threading import Thread
 
 import pyarrow.parquet as pq
 import pytest
@@ -184,6 +185,47 @@ def test_bad_usage_exits_with_2(learned: Pipeline, arguments: str) -> None:
     assert (completed.code, completed.output) == (2, "")
     assert "Error" in completed.errors
     assert not list(learned.folder.glob("*x.jsonl*"))
+
+
+def test_an_empty_name_is_refused(learned: Pipeline) -> None:
+    """As a shell gives it for a variable that is not set."""
+    for option in ("--out", "--manifest"):
+        completed = run(learned, *DATASET, option, "")
+        assert completed.code == 2
+        assert f"{option}': is empty: name a file" in completed.errors
+
+
+def test_a_manifest_that_cannot_be_written_leaves_all_as_it_was(
+    learned: Pipeline, tmp_path: Path
+) -> None:
+    """No new files beside an old manifest; the message names what it is about."""
+    out = tmp_path / "x.jsonl"
+    run(learned, *DATASET, "--out", str(out))
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    manifest = tmp_path / "nowhere" / "m.json"
+    where = ("--out", str(out), "--manifest", str(manifest))
+    completed = run(learned, *DATASET, *where, "--no-metadata")
+    assert completed.code == 2
+    assert f"cannot write {manifest}: No such file" in completed.errors
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_a_pipe_is_written_to_as_standard_output_is(
+    learned: Pipeline, tmp_path: Path
+) -> None:
+    """It is not replaced, and has a manifest only when one is asked for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    assert run(learned, *DATASET, "--out", str(pipe)).code == 0
+    reader.join(10)
+    assert read == [run(learned, *DATASET).output]
+    assert list(tmp_path.iterdir()) == [pipe]
+    divided = run(learned, *DATASET, "--out", str(pipe), "--validation", "0.1")
+    assert divided.code == 2
+    assert "what is no file takes one of them" in divided.errors
 
 
 def test_an_unknown_kind_lists_what_there_is(learned: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import threading
@@ -42,6 +43,15 @@ def test_a_backup_is_the_database(path: Path) -> None:
     assert sum(made.row_counts.values()) > 30
     assert [file.name for file in out.parent.iterdir()] == ["copy.db"]
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_what_is_no_file_is_not_replaced(path: Path, tmp_path: Path) -> None:
+    """Not even by force: it may be a device."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match="is no file that could be replaced"):
+        write_backup(path, pipe, replace=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_a_backup_can_be_gone_on_from(path: Path) -> None:

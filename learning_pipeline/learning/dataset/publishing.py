@@ -49,7 +49,7 @@ def write_files(
     Raises:
         ConfigurationError: The options cannot be met; nothing was written.
         StoreError: The database failed; what was there is untouched.
-        OSError: A file cannot be written.
+        OSError: A file cannot be written, the manifest included; none was.
 
     Guarantees:
         Each file appears when it is whole, after all of them were written, and the
@@ -57,6 +57,8 @@ def write_files(
         digests differ from the manifest's, which `differing_files` tells.
     """
     with ExitStack() as files:
+        # The first to be opened is the last to appear.
+        last = files.enter_context(atomic_file(manifest))
         outputs = {
             split: Output(
                 os.path.relpath(path.absolute(), manifest.absolute().parent),
@@ -65,8 +67,7 @@ def write_files(
             for split, path in paths.items()
         }
         made = export_dataset(store, options, outputs)
-    with atomic_file(manifest) as file:
-        file.write(made.encode())
+        last.write(made.encode())
     return made
 
 

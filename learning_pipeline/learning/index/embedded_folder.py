@@ -12,10 +12,7 @@ import msgspec
 
 from learning_pipeline import logs
 from learning_pipeline.errors import IndexDamagedError
-from learning_pipeline.learning.index.durable_files import (
-    sync_folder,
-    write_atomically,
-)
+from learning_pipeline.learning.atomic_file import atomic_file, sync_folder
 from learning_pipeline.learning.index.vectors import REBUILD
 from learning_pipeline.store import IndexIdentity
 
@@ -27,6 +24,8 @@ _IDENTITY_FILE: Final = "learning_pipeline.json"
 _HALF_WRITTEN: Final = "temp_segments"
 _FORMAT: Final = 1
 """Of the identity file; another is another version's."""
+
+_ANY_ID: Final = "[0-9a-f]" * 32
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -67,16 +66,20 @@ def read_identity(folder: Path) -> IndexIdentity | None:
 def new_folder(folder: Path, vectors: str) -> Iterator[tuple[Path, IndexIdentity]]:
     """Within, make the index in the folder that this gives; then it is put in place.
 
-    A folder that a killed process left half-made is removed. Only with the turn.
+    A folder that a killed process left half-made is removed, and so is a link that
+    leads nowhere and has the index's name. Only with the turn.
     """
     remove_leftovers(folder)
+    if folder.is_symlink() and not folder.exists():
+        _unlink(folder)
     index_id = uuid.uuid4().hex
     making = folder.with_name(f"{folder.name}.new-{index_id}")
     making.mkdir(parents=True)
     try:
         yield making, IndexIdentity(str(folder), index_id, vectors)
         content = msgspec.json.encode(_Identity(_FORMAT, index_id, vectors))
-        write_atomically(making / _IDENTITY_FILE, content)
+        with atomic_file(making / _IDENTITY_FILE) as file:
+            file.write(content)
         making.rename(folder)
         sync_folder(folder.parent)
     except BaseException:
@@ -85,9 +88,15 @@ def new_folder(folder: Path, vectors: str) -> Iterator[tuple[Path, IndexIdentity
 
 
 def remove(folder: Path) -> None:
-    """Remove an index; move it aside when it does not say which. Only with the turn."""
+    """Remove an index; move it aside when it does not say which. Only with the turn.
+
+    A link to an index goes with the index that it leads to: the next one is made in
+    the link's place. One that leads nowhere goes alone.
+    """
     remove_leftovers(folder)
     if not folder.exists():
+        if folder.is_symlink():
+            _unlink(folder)
         return
     try:
         read_identity(folder)
@@ -102,14 +111,42 @@ def remove(folder: Path) -> None:
     going = folder.with_name(f"{folder.name}.old-{uuid.uuid4().hex}")
     folder.rename(going)
     sync_folder(folder.parent)
-    shutil.rmtree(going)
+    _discard(going)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left beside the index. Only with the turn."""
-    for pattern in (f"{folder.name}.new-*", f"{folder.name}.old-*"):
-        for path in folder.parent.glob(pattern):
+    for purpose in ("new", "old"):
+        for path in folder.parent.glob(f"{folder.name}.{purpose}-{_ANY_ID}"):
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    if not path.is_symlink():
+        shutil.rmtree(path)
+        return
+    if (path / _IDENTITY_FILE).is_file():
+        _empty(path)
+    _unlink(path)
+
+
+def _empty(linked: Path) -> None:
+    # The identity goes last: after a kill what is left is still known as ours. The
+    # folder itself stays: it may be where a disk is mounted.
+    identity = linked / _IDENTITY_FILE
+    for path in linked.iterdir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        elif path.name != identity.name:
+            path.unlink()
+    identity.unlink()
+
+
+def _unlink(link: Path) -> None:
+    target = str(link.readlink())
+    link.unlink()
+    sync_folder(link.parent)
+    logs.get_logger().warning("index_link_removed", path=str(link), target=target)
 
 
 def remove_half_written(folder: Path) -> None:

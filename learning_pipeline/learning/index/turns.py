@@ -18,7 +18,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from learning_pipeline.errors import IndexBusyError
-from learning_pipeline.learning.index.durable_files import write_atomically
+from learning_pipeline.learning.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,8 @@ class Turns:
         self._is_mine = True
         now = datetime.now(UTC).isoformat(timespec="seconds")
         holder = Holder(os.getpid(), now, purpose)
-        write_atomically(self._holder_path, msgspec.json.encode(holder), synced=False)
+        with atomic_file(self._holder_path, synced=False) as file:
+            file.write(msgspec.json.encode(holder))
 
     def give_back(self) -> None:
         """Let others have it; harmless when it is not one's own."""
