@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,16 @@ import dagster as dg
 from dagster import DagsterInstance
 from filelock import FileLock
 
+from learning_pipeline.defs.partitions import telemetry_files
 from learning_pipeline.errors import ConfigurationError
+from learning_pipeline.learning.atomic_file import atomic_file
 from learning_pipeline.settings import Settings
+
+_YAML = "dagster.yaml"
+_DATABASES = ("history", "schedules")
+"""The folders in which Dagster's SQLite storages make their databases."""
+
+_MAKING = ".making-"
 
 DAGSTER_YAML = """\
 # Written once by learning-pipeline; yours to edit.
@@ -51,11 +61,9 @@ def dagster_home(settings: Settings) -> Path:
     home = (settings.state_dir / "dagster_home").absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with (
-            contextlib.suppress(FileExistsError),
-            (home / "dagster.yaml").open("x") as file,
-        ):
-            file.write(DAGSTER_YAML)
+        if not (home / _YAML).exists():
+            with atomic_file(home / _YAML) as file:
+                file.write(DAGSTER_YAML.encode())
     except OSError as error:
         message = (
             f"{home} cannot be written: {error.strerror}; make it writable, or set "
@@ -74,10 +82,17 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     home = dagster_home(settings)
     try:
-        # Two that make Dagster's databases at once leave them with two versions, which
-        # it refuses from then on.
-        with _alone(home, settings):
+        if home.parent == settings.state_dir.absolute():
+            # Two that make Dagster's databases at once leave them with two versions,
+            # which it refuses from then on.
+            with FileLock(home / "opening.lock"):
+                _make_databases(home)
+                opened = DagsterInstance.from_config(str(home))
+        else:
+            # A home of one's own is one's own to make, and may not be ours to write to.
             opened = DagsterInstance.from_config(str(home))
+        # Asks its databases whether they are of this version, and whole.
+        opened.has_dynamic_partition(telemetry_files.name, "")
     except Exception as error:
         # Whatever its storages raise: YAML, SQL, the file system, configuration.
         first_line = str(error).partition("\n")[0]
@@ -90,8 +105,21 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def _alone(home: Path, settings: Settings) -> contextlib.AbstractContextManager[object]:
-    if home.parent != settings.state_dir.absolute():
-        # A home of one's own is one's own to make, and may not be ours to write to.
-        return contextlib.nullcontext()
-    return FileLock(home / "opening.lock")
+def _make_databases(home: Path) -> None:
+    # Dagster makes them table by table, and never completes what a kill left
+    # half-made: so they are made elsewhere and put in place by a rename.
+    if all((home / name).exists() for name in _DATABASES):
+        return
+    for left in home.glob(f"{_MAKING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=home))
+    try:
+        shutil.copyfile(home / _YAML, making / _YAML)
+        with DagsterInstance.from_config(str(making)):
+            pass
+        for name in _DATABASES:
+            # Other storages, set in dagster.yaml, have none.
+            if (making / name).exists() and not (home / name).exists():
+                (making / name).rename(home / name)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
