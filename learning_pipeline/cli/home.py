@@ -92,7 +92,7 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
             # A home of one's own is one's own to make, and may not be ours to write to.
             opened = DagsterInstance.from_config(str(home))
         # Asks its databases whether they are of this version, and whole.
-        opened.has_dynamic_partition(telemetry_files.name, "")
+        opened.has_dynamic_partition(str(telemetry_files.name), "")
     except Exception as error:
         # Whatever its storages raise: YAML, SQL, the file system, configuration.
         first_line = str(error).partition("\n")[0]
