@@ -144,20 +144,30 @@ def index_identity(store: Store) -> IndexIdentity | None:
 def restart_index(store: Store, identity: IndexIdentity) -> None:
     """Let the checkpoints speak of a new, empty index: everything is to be indexed."""
     with store.change() as connection:
-        connection.execute(sa.delete(identities))
+        _forget_index(connection)
         connection.execute(
             sa.insert(identities).values(
                 id=1, **msgspec.structs.asdict(identity), built_at=utc_now()
             )
         )
-        connection.execute(sa.delete(index_changes))
-        begun = connection.execute(
-            sa.select(partitions.c.partition_key)
-            .join(checkpoints, checkpoints.c.partition_id == partitions.c.id)
-            .where(checkpoints.c.stage == INDEX_STAGE)
-        ).scalars()
-        for partition in list(begun):
-            StagePlace(connection, INDEX_STAGE, partition).follow(None, dry_run=False)
+
+
+def forget_index(store: Store) -> None:
+    """Let the checkpoints speak of no index: the next run makes it anew."""
+    with store.change() as connection:
+        _forget_index(connection)
+
+
+def _forget_index(connection: sa.Connection) -> None:
+    connection.execute(sa.delete(identities))
+    connection.execute(sa.delete(index_changes))
+    begun = connection.execute(
+        sa.select(partitions.c.partition_key)
+        .join(checkpoints, checkpoints.c.partition_id == partitions.c.id)
+        .where(checkpoints.c.stage == INDEX_STAGE)
+    ).scalars()
+    for partition in list(begun):
+        StagePlace(connection, INDEX_STAGE, partition).follow(None, dry_run=False)
 
 
 def example_places(store: Store) -> Iterator[ExamplePlace]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learning_pipeline.errors import StoreUnavailableError
+from learning_pipeline.store import Store, index_feed
 from learning_pipeline.store.backup import built, sync_folder, verify_backup
 from learning_pipeline.store.engine import create_engine
 from learning_pipeline.store.opening import prepare
@@ -91,12 +92,18 @@ def _keep(path: Path, stamp: str) -> Path | None:
 
 
 def fill_from(backup: Path) -> Callable[[Path], None]:
-    """A copy of a backup, byte for byte, verified."""
+    """A copy of a backup, verified, that knows of no index.
+
+    The index went on after the backup was made: it holds what this database never
+    learned, or lacks what was taken back since. So the next run makes it anew.
+    """
 
     def fill(building: Path) -> None:
         expected = verify_backup(backup)
         shutil.copyfile(backup, building)
         verify_backup(building, expected)
+        with Store(url_of(building)) as store:
+            index_feed.forget_index(store)
 
     return fill
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -66,6 +67,31 @@ def test_a_rebuilt_database_ends_as_after_one_pass(
     processed.process()
     assert_as_from_one_pass(processed, one_pass(processed, tmp_path / "reference"))
     assert run(processed, "doctor").code == 0
+
+
+def test_an_index_that_went_on_after_the_backup_is_made_anew(
+    learned_once: Pipeline, tmp_path: Path
+) -> None:
+    """It lacks what was taken back since, and holds what this database never saw."""
+    shutil.copytree(learned_once.folder, tmp_path, dirs_exist_ok=True)
+    learned = Pipeline(tmp_path, learned_once.settings)
+    assert run(learned, "backup", "--out", "copy.db").code == 0
+    assert run(learned, "checkpoints", "clear", "a.jsonl", "--yes").code == 0
+    lines = list(generate_lines(60, seed=3))
+    (learned.telemetry / "c.jsonl").write_bytes(b"".join(lines))
+    assert run(learned, "process", "c.jsonl").code == 0
+    (learned.telemetry / "c.jsonl").unlink()
+    rebuild = ("rebuild", "--from-backup", "copy.db", "--even-if-healthy", "--yes")
+    assert run(learned, *rebuild).code == 0
+    assert run(learned, "process").code == 0
+    verified = run(learned, "index", "verify", "--json")
+    assert verified.code == 0, verified.output
+    assert (
+        verified.document["point_count"]
+        == verified.document["example_count"]
+        == len(learned.example_contents())
+        > 0
+    )
 
 
 def test_what_cannot_be_learned_again_is_told(processed: Pipeline) -> None:
