@@ -337,6 +337,73 @@ def test_the_folder_of_another_is_not_deleted(tmp_path: Path) -> None:
     assert kept.read_text() == "three years"
 
 
+def _linked_elsewhere(state: Path) -> Path:
+    elsewhere = state / "other disk"
+    (state / "index").rename(elsewhere)
+    (state / "index").symlink_to(elsewhere)
+    return elsewhere
+
+
+def test_an_index_behind_a_link_is_made_anew(home: EmbeddedHome, state: Path) -> None:
+    """The link goes, and all files of the index that it leads to."""
+    elsewhere = _linked_elsewhere(state)
+    with home.open("a test") as index:
+        assert index.count() == 10
+    home.drop()
+    assert not os.path.lexists(state / "index")
+    assert list(elsewhere.iterdir()) == []
+    home.create()
+    with home.open("a test") as index:
+        assert index.count() == 0
+    assert not list(state.glob("index.old-*"))
+
+
+def test_a_link_that_a_kill_left_does_not_block_the_next_index(
+    home: EmbeddedHome, state: Path
+) -> None:
+    """Killed once the index has lost its name, whether its files were there or not."""
+    elsewhere = _linked_elsewhere(state)
+    (state / "index").rename(state / f"index.old-{'a' * 32}")
+    (state / f"index.old-{'b' * 32}").symlink_to(state / "nowhere")
+    home.create()
+    assert home.exists()
+    assert list(elsewhere.iterdir()) == []
+    assert not list(state.glob("index.old-*"))
+
+
+@pytest.mark.parametrize("is_dropped", [True, False])
+@pytest.mark.parametrize("target", ["nowhere", "index"])
+def test_a_link_that_leads_nowhere_does_not_block_the_next_index(
+    tmp_path: Path,
+    target: str,
+    is_dropped: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """To what is gone, or to itself."""
+    home = home_in(str(tmp_path))
+    (tmp_path / "index").symlink_to(tmp_path / target)
+    if is_dropped:
+        home.drop()
+        assert not os.path.lexists(tmp_path / "index")
+    home.create()
+    with home.open("a test") as index:
+        assert index.count() == 0
+    assert not (tmp_path / "index").is_symlink()
+
+
+def test_a_link_to_the_folder_of_another_is_moved_aside(tmp_path: Path) -> None:
+    """What it leads to stays as it is."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("three years")
+    (tmp_path / "index").symlink_to(theirs)
+    home = home_in(str(tmp_path))
+    home.drop()
+    home.create()
+    assert (theirs / "thesis.txt").read_text() == "three years"
+    (aside,) = tmp_path.glob("index.damaged-*")
+    assert aside.is_symlink()
+
+
 def test_the_identity_is_stored_like_this(home: EmbeddedHome, state: Path) -> None:
     """Golden: later versions read it."""
     identity = home.identity()
