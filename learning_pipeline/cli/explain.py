@@ -10,7 +10,7 @@ import msgspec
 
 from learning_pipeline.cli.output import echo_json, printable
 from learning_pipeline.cli.stored import stored_so_far
-from learning_pipeline.errors import UnknownExampleError
+from learning_pipeline.errors import ConfigurationError, UnknownExampleError
 from learning_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _the_one(store: Store, prefix: str) -> Example:
     if not found:
         raise _why_none(store, prefix)
     listed = [
-        f"  {each.content_hash.hex()}  {each.kind}, {each.partition}, "
+        f"  {each.content_hash.hex()}  {printable(each.kind)}, {each.partition}, "
         f"byte {each.offset:,}"
         for each in found[:MAX_CANDIDATES]
     ]
@@ -128,9 +128,14 @@ def _line(
         read_ahead_bytes=0,
         patterns=settings.patterns,
     )
-    found: Origin | NoOrigin = find_origin(
-        store, reading, example.partition, example.generation, example.offset
-    )
+    found: Origin | NoOrigin
+    try:
+        found = find_origin(
+            store, reading, example.partition, example.generation, example.offset
+        )
+    except ConfigurationError as error:
+        # The telemetry root is gone; what is stored of the example is not.
+        found = NoOrigin(str(error))
     if isinstance(found, NoOrigin):
         return {"line": None, "why_no_line": found.why}
     transform = build_extractor(
@@ -197,7 +202,8 @@ def _echo(
 
 def _echo_line(line: dict[str, Any]) -> None:
     if line["line"] is None:
-        click.echo(f"The line is not to be had: {line['why_no_line']}", err=True)
+        why = printable(line["why_no_line"])
+        click.echo(f"The line is not to be had: {why}", err=True)
         return
     click.secho(f"line in {printable(line['file'])}", bold=True)
     click.echo(printable(line["line"]) + (" … (--full)" if line["is_cut"] else ""))

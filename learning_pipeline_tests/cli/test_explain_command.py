@@ -134,6 +134,20 @@ def test_a_long_line_is_cut_unless_all_of_it_is_wanted(made_once: Pipeline) -> N
     assert "Red \\x1b[31m" in short
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_without_the_telemetry_root_the_example_is_shown(
+    made: Pipeline, options: tuple[str, ...]
+) -> None:
+    """And why its line cannot be: that is no wrong setting."""
+    id_ = id_of(made, 0)
+    shutil.rmtree(made.telemetry)
+    completed = run(made, "explain", id_, *options)
+    assert completed.code == 1
+    assert "First, as a long prompt" in completed.output
+    why = completed.document["why_no_line"] if options else completed.errors
+    assert "cannot be opened" in why
+
+
 @pytest.mark.parametrize("is_compressed", [False, True])
 def test_a_line_is_found_in_a_rotated_file(made: Pipeline, is_compressed: bool) -> None:  # noqa: FBT001 - a parameter
     """Whatever its name, by its content; also before the next run has seen it."""
