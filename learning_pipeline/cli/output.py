@@ -41,7 +41,11 @@ def echo_json_list(values: Iterable[object]) -> None:
 
 
 def echo_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table; numbers, all but the first column, to the right."""
+    """Print a table; numbers, all but the first column, to the right.
+
+    What would move a terminal's cursor is spelled out, as `printable` does; a line
+    break too, as a row is a line.
+    """
     if len(rows) > MAX_RICH_ROWS or not sys.stdout.isatty():
         _echo_plain_table(columns, rows)
         return
@@ -49,14 +53,14 @@ def echo_table(columns: list[str], rows: list[list[str]]) -> None:
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_cell, row))
     Console(markup=False, highlight=False, soft_wrap=True).print(table)
 
 
 def echo_long_table(columns: list[str], rows: Iterable[list[str]]) -> int:
     """Print a table of however many rows, if there is one; gives how many there are.
 
-    What comes later may be wider than what stands above it.
+    Cells are as in `echo_table`. What comes later may be wider than what stands above.
     """
     remaining = iter(rows)
     first = list(itertools.islice(remaining, MAX_RICH_ROWS))
@@ -78,10 +82,11 @@ def _echo_plain_table(columns: list[str], rows: list[list[str]]) -> None:
     _echo_plain_rows([columns, *rows], [0] * len(columns))
 
 
-def _echo_plain_rows(rows: list[list[str]], least_widths: list[int]) -> list[int]:
+def _echo_plain_rows(cells: list[list[str]], least_widths: list[int]) -> list[int]:
+    rows = [list(map(_cell, row)) for row in cells]
     widths = [
-        max(least, *map(cell_len, cells))
-        for least, cells in zip(least_widths, zip(*rows, strict=True), strict=True)
+        max(least, *map(cell_len, column))
+        for least, column in zip(least_widths, zip(*rows, strict=True), strict=True)
     ]
     text = "\n".join(
         "  ".join(
@@ -115,8 +120,14 @@ def atomic_output(out: str) -> Iterator[BinaryIO]:
 
 
 def printable(text: str) -> str:
-    """Without what would move a terminal's cursor or change its colours."""
+    """Without what would move a terminal's cursor, or turn or colour its text."""
+    if text.isprintable():
+        return text
     return "".join(
         each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1]
         for each in text
     )
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")

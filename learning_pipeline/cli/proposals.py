@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from learning_pipeline.cli.output import echo_json, echo_table
+from learning_pipeline.cli.output import echo_json, echo_table, printable
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.errors import ConfigurationError, UnknownProposalError
 from learning_pipeline.settings import load_settings
@@ -145,7 +145,7 @@ def post(*, dry_run: bool) -> int:
     for proposal_id in report.posted:
         click.echo(f"{proposal_id}: {would}posted")
     for failure in report.failures:
-        click.echo(f"{failure.proposal_id}: {failure.why}", err=True)
+        click.echo(f"{failure.proposal_id}: {printable(failure.why)}", err=True)
     if not report.posted and not report.failures:
         click.echo("No proposals to post.")
     return int(bool(report.failures))
@@ -161,7 +161,8 @@ def _decide(id_prefix: str, note: str | None, *, is_accepted: bool) -> None:
             raise click.UsageError(str(error)) from None
     proposal = decided.proposal
     before = f" (was {decided.before})" if decided.before else ""
-    click.echo(f"{proposal.proposal_id} {proposal.status}{before}: {proposal.title}")
+    title = printable(proposal.title)
+    click.echo(f"{proposal.proposal_id} {proposal.status}{before}: {title}")
 
 
 def _echo_proposal(proposal: Proposal) -> None:
@@ -191,4 +192,4 @@ def _echo_proposal(proposal: Proposal) -> None:
         f"offset {place.offset}"
         for place in evidence.examples
     ]
-    click.echo("\n".join(lines))
+    click.echo(printable("\n".join(lines)))

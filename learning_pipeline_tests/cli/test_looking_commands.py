@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,24 @@ def test_a_long_table_is_printed_as_its_rows_come(
     assert output.echo_long_table(["partition", "bytes"], iter([])) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split() == ["19.jsonl", str(10**19)]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("print_table", [output.echo_table, output.echo_long_table])
+def test_a_table_moves_no_cursor_and_turns_no_text(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    print_table: Callable[[list[str], list[list[str]]], object],
+    is_terminal: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """On a terminal and in a pipe; a row is a line."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    print_table(
+        ["kind"], [["a\x1b[2J"], ["b\x9b31m"], ["c\u202ed"], ["e\nf\tg"], ["ü"]]
+    )
+    printed = capsys.readouterr().out
+    lines = [line.strip() for line in printed.split("\n")[1:-1]]
+    assert lines == [r"a\x1b[2J", r"b\x9b31m", r"c\u202ed", r"e\nf\tg", "ü"]
 
 
 def test_a_rewind_takes_rows_back_and_the_next_pass_replaces_them(

@@ -54,6 +54,27 @@ def test_one_is_shown_with_its_evidence(proposing: Pipeline) -> None:
     assert document["evidence"]["examples"][0]["partition"] == "a.jsonl"
 
 
+def test_text_of_telemetry_moves_no_cursor(proposing: Pipeline) -> None:
+    """It is spelled out, in the list, of one, and when one is decided about."""
+    with Store(proposing.store_url) as store:
+        odd_type = limit_hit().replace(b"{", b'{"task_type":"sp\\u009b\\u202eawn",', 1)
+        write_lines(proposing.telemetry, "b.jsonl", [odd_type])
+        learn(store, proposing.telemetry, "b.jsonl")
+    (odd,) = (
+        each
+        for each in run(proposing, "proposals", "list", "--json").document
+        if "awn" in each["title"]
+    )
+    assert "\x9b\u202e" in odd["title"]
+    for arguments in (("list",), ("show", odd["proposal_id"])):
+        shown = run(proposing, "proposals", *arguments).output
+        assert "\\u202e" in shown
+        assert not {"\x9b", "\u202e"} & set(shown)
+    said = run(proposing, "proposals", "accept", odd["proposal_id"]).output
+    assert "\\u202e" in said
+    assert not {"\x9b", "\u202e"} & set(said)
+
+
 def test_a_decision_is_remembered_and_can_be_changed(proposing: Pipeline) -> None:
     """It says what it was before."""
     first, second = ids(proposing)
