@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
+from learning_pipeline.cli.moments import MomentType, require_order
 from learning_pipeline.cli.output import (
     echo_json,
     echo_json_list,
@@ -28,9 +31,14 @@ CHUNK_ROWS: Final = 10_000
 NONE_STATED: Final = "(none)"
 
 _since = click.option(
-    "--since", metavar="TIME", help="From this on; UTC unless it states a zone."
+    "--since",
+    type=MomentType(),
+    metavar="TIME",
+    help="From this on; UTC unless it states a zone.",
 )
-_until = click.option("--until", metavar="TIME", help="Up to this, without it.")
+_until = click.option(
+    "--until", type=MomentType(), metavar="TIME", help="Up to this, without it."
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
@@ -60,11 +68,15 @@ def metrics(context: click.Context, /, **options: Any) -> None:
 
     Days are those of the events' timestamps, in UTC. The success rate is that of the
     events of which it is known. Median and 95th percentile of the latency are right
-    within 1 %.
+    within 1 %. Of more than 20,000 groups the smallest are one, `(other)`.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context, context.invoked_subcommand)
         return
+    require_order(options["since"], options["until"])
     from learning_pipeline.learning.metrics.aggregation import (  # noqa: PLC0415 - pandas
+        MAX_GROUPS,
+        OTHER,
         aggregate,
         records,
         select,
@@ -86,6 +98,13 @@ def metrics(context: click.Context, /, **options: Any) -> None:
         echo_table([*by, *_SHOWN], [_row(by, line) for line in found])
     else:
         click.echo("Nothing was measured.")
+    if len(found) > MAX_GROUPS:
+        click.echo(
+            f"Note: there are more than {MAX_GROUPS:,} groups; all but the largest are "
+            f"added up as {OTHER}. Choose with --since, --kind, --backend or "
+            "--partition to see them, or give fewer --by.",
+            err=True,
+        )
 
 
 @metrics.command("custom")
@@ -94,9 +113,14 @@ def metrics(context: click.Context, /, **options: Any) -> None:
 @_until
 @_as_json
 def custom(
-    names: tuple[str, ...], since: str | None, until: str | None, *, as_json: bool
+    names: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    as_json: bool,
 ) -> None:
     """The values that `learning_pipeline.record_metric` recorded, by time."""
+    require_order(since, until)
     with stored_so_far(load_settings()) as store:
         found = _custom(store, names, since, until)
         if as_json:
@@ -109,7 +133,10 @@ def custom(
 
 
 def _custom(
-    store: Store, names: tuple[str, ...], since: str | None, until: str | None
+    store: Store,
+    names: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
 ) -> Iterator[dict[str, Any]]:
     from learning_pipeline.learning.events.moments import canonical_moment  # noqa: PLC0415
     from learning_pipeline.store.chunks import (  # noqa: PLC0415
@@ -126,12 +153,33 @@ def _custom(
             yield dict(zip(columns, row, strict=True))
 
 
+def _refuse_options_before(context: click.Context, subcommand: str) -> None:
+    given = [
+        each.opts[0]
+        for each in context.command.params
+        if each.name is not None
+        and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        message = (
+            f"{', '.join(given)} before `{subcommand}` would be ignored: give options "
+            f"behind it, as in `metrics {subcommand} {given[0]} …`"
+        )
+        raise click.UsageError(message)
+
+
 def _row(by: tuple[str, ...], line: dict[str, Any]) -> list[str]:
-    groups = [NONE_STATED if line[name] is None else line[name] for name in by]
-    return groups + [
+    return [_group(line[name]) for name in by] + [
         "" if line[name] is None else form.format(line[name])
         for name, form in _SHOWN.values()
     ]
+
+
+def _group(name: str | None) -> str:
+    if name is None:
+        return NONE_STATED
+    # What is literally called so is told from what is called nothing.
+    return f'"{name}"' if name == NONE_STATED else name
 
 
 _SHOWN: Final = {

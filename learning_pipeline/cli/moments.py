@@ -8,6 +8,13 @@ from typing import Any
 import click
 
 
+def require_order(since: datetime | None, until: datetime | None) -> None:
+    """Refuse a range of time that nothing can be in, as bad usage."""
+    if since is not None and until is not None and since >= until:
+        message = "--since must be before --until"
+        raise click.UsageError(message)
+
+
 class MomentType(click.ParamType[datetime]):
     """An ISO 8601 date or time; UTC where it states no zone."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from learning_pipeline.cli.moments import MomentType
+from learning_pipeline.cli.moments import MomentType, require_order
 from learning_pipeline.cli.output import echo_json, printable
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
@@ -58,9 +58,7 @@ def search(  # noqa: PLR0913 - one for each option
     from learning_pipeline.learning.index import SearchFilter  # noqa: PLC0415
     from learning_pipeline.learning.index.searching import search_in  # noqa: PLC0415
 
-    if since is not None and until is not None and since >= until:
-        message = "--since must be before --until"
-        raise click.UsageError(message)
+    require_order(since, until)
     settings = load_settings()
     among = SearchFilter(
         kinds=kinds,

@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from learning_pipeline.cli.metrics import metrics
+from learning_pipeline.learning.metrics import aggregation
 from learning_pipeline.learning.metrics.custom import record_metric
 from learning_pipeline.store import Store
 from learning_pipeline_tests.cli.command import run
-from learning_pipeline_tests.learning.event_lines import REAL_LINES
+from learning_pipeline_tests.learning.event_lines import REAL_LINES, line
 from learning_pipeline_tests.learning.learned import learn, write_lines
 from learning_pipeline_tests.pipeline import Pipeline
 
@@ -83,6 +86,72 @@ def test_custom_metrics_are_listed(measured: Pipeline) -> None:
     (only,) = run(measured, "metrics", "custom", *options).document
     assert (only["value"], only["labels"]) == (0.5, '{"run":"2"}')
     assert run(measured, "metrics", "custom", "--name", "x", "--json").document == []
+
+
+@pytest.mark.parametrize("option", [("--since", "2026-05-02"), ("--json",)])
+def test_an_option_before_custom_is_not_ignored(
+    measured: Pipeline, option: tuple[str, ...]
+) -> None:
+    """It says where the option belongs."""
+    completed = run(measured, "metrics", *option, "custom")
+    assert (completed.code, completed.output) == (2, "")
+    assert f"metrics custom {option[0]}" in completed.errors
+
+
+@pytest.mark.parametrize("command", [("metrics",), ("metrics", "custom")])
+def test_a_time_that_ends_before_it_begins_is_bad_usage(
+    measured: Pipeline, command: tuple[str, ...]
+) -> None:
+    """As for `search`."""
+    times = ("--since", "2026-05-02", "--until", "2026-05-02T01:00+02:00")
+    completed = run(measured, *command, *times)
+    assert (completed.code, completed.output) == (2, "")
+    assert "--since must be before --until" in completed.errors
+
+
+@pytest.fixture
+def many_backends(tmp_path: Path) -> Pipeline:
+    """Three backends, of which one calls itself `(none)`, and one event without."""
+    made = Pipeline(tmp_path)
+    made.state.mkdir()
+    lines = [
+        line(event="local_inference", latency_ms=7, backend=backend)
+        for backend in ("a", "a", "b", "(none)", None)
+    ]
+    write_lines(made.telemetry, "a.jsonl", lines)
+    with Store(made.store_url) as store:
+        learn(store, made.telemetry, "a.jsonl", stages="performance_metrics")
+    return made
+
+
+def test_a_backend_that_is_called_none_is_told_from_none(
+    many_backends: Pipeline,
+) -> None:
+    """By quotation marks; in JSON the one is null."""
+    table = run(many_backends, "metrics", "--by", "backend").output.splitlines()
+    names = [row.split()[0] for row in table[1:]]
+    assert names == ['"(none)"', "a", "b", "(none)"]
+    document = run(many_backends, "metrics", "--by", "backend", "--json").document
+    assert [each["backend"] for each in document] == ["(none)", "a", "b", None]
+
+
+@pytest.mark.parametrize(("most", "is_said"), [(3, True), (4, False)])
+def test_groups_that_are_not_told_apart_are_said(
+    many_backends: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    is_said: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """On standard error, and what to do; JSON stays JSON."""
+    for name, value in many_backends.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(aggregation, "MAX_GROUPS", most)
+    for options in ((), ("--json",)):
+        result = CliRunner().invoke(metrics, ["--by", "backend", *options])
+        assert result.exit_code == 0
+        assert ("(other)" in result.stdout) is is_said
+        assert (f"more than {most} groups" in result.stderr) is is_said
+        assert ("--since" in result.stderr) is is_said
 
 
 @pytest.mark.parametrize(

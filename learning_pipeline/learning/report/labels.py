@@ -32,7 +32,9 @@ def shown_label(text: str | None, max_chars: int = MAX_LABEL_CHARS) -> str:
         "\ufffd" if unicodedata.category(character) in _UNSEEN else character
         for character in line
     )
-    return "".join(seen) or NONE_STATED
+    label = "".join(seen) or NONE_STATED
+    # What is literally called so is told from what is called nothing.
+    return f'"{text}"' if text == NONE_STATED else label
 
 
 def shown_bytes(count: float) -> str:

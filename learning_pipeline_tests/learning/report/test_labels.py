@@ -32,6 +32,7 @@ def test_a_usual_name_stays_as_it_is() -> None:
     assert shown_label(" two\n words ") == "two words"
     assert shown_label("x" * 30, 10) == "x" * 9 + "…"
     assert shown_label("\u202eevil") == "\ufffdevil"
+    assert (shown_label(None), shown_label("(none)")) == ("(none)", '"(none)"')
 
 
 @pytest.mark.parametrize(
