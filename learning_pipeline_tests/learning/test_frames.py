@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,9 @@ WRONG: list[dict[str, Any]] = [
     {"chunk_rows": True},
     {"kinds": "x"},
     {"since": "yesterday"},
+    {"since": pd.NaT},
+    {"until": 5},
+    {"until": datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))},
 ]
 
 
@@ -191,6 +195,23 @@ def test_a_wrong_question_is_refused(frame: TelemetryFrame) -> None:
     for wrong in WRONG:
         with pytest.raises(ConfigurationError):
             frame.patterns(**wrong)
+
+
+@pytest.mark.parametrize("since", [pd.NaT, 5, "yesterday"])
+def test_what_is_no_moment_says_what_is(frame: TelemetryFrame, since: Any) -> None:
+    """Of metrics, too."""
+    for ask in (frame.metrics, frame.custom_metrics):
+        with pytest.raises(ConfigurationError, match="2026-05-28"):
+            ask(since=since)
+
+
+@pytest.mark.parametrize("url", ["garbage", "mysql://u:pa55word@host/x"])
+def test_what_is_no_database_says_what_is(url: str) -> None:
+    """Not what was given, which may hold a password."""
+    with pytest.raises(ConfigurationError, match="sqlite:////") as caught:
+        TelemetryFrame(url)
+    assert url not in str(caught.value)
+    assert "pa55word" not in str(caught.value)
 
 
 def test_no_database_is_an_error_and_none_is_made(tmp_path: Path) -> None:

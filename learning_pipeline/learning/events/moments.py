@@ -19,11 +19,20 @@ def canonical_moment(moment: datetime | str | None) -> str | None:
     """
     if moment is None:
         return None
+    # Not a time and yet a `datetime`: pandas' NaT, which does not equal itself.
+    if not isinstance(moment, datetime | str) or moment != moment:  # noqa: PLR0124
+        raise _none(moment)
     try:
         at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
         if at.tzinfo is not None:
             at = at.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
-        message = f"{str(moment)[:100]!r} is no date or time like 2026-05-28T18:00"
-        raise ConfigurationError(message) from None
+        raise _none(moment) from None
     return at.isoformat(timespec="microseconds") + "Z"
+
+
+def _none(moment: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"{str(moment)[:100]!r} is no moment: give a datetime, or text like "
+        "2026-05-28 or 2026-05-28T18:00"
+    )

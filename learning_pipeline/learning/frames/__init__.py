@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Self, TypedDict, Unpack, overload
 
 import pandas as pd
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from learning_pipeline.errors import StoreUnavailableError
+from learning_pipeline.errors import ConfigurationError, StoreUnavailableError
 from learning_pipeline.learning.frames.columns import (
     CUSTOM_METRIC_COLUMNS,
     MEASUREMENT_COLUMNS,
@@ -67,10 +69,11 @@ class TelemetryFrame:
             store_url: SQLAlchemy URL; None: that of the settings.
 
         Raises:
+            ConfigurationError: `store_url` is no URL of such a database.
             StoreUnavailableError: There is none yet.
             StoreError: It cannot be used.
         """
-        url = store_url or load_settings().resolved_store_url
+        url = _checked(store_url) or load_settings().resolved_store_url
         path = sqlite_path(url)
         if path is not None and not path.exists():
             message = (
@@ -256,3 +259,21 @@ class TelemetryFrame:
     ) -> pd.DataFrame:
         """Metrics per group; see `learning.metrics.aggregation.aggregate`."""
         return aggregate(self._store, by=by, where=select(**filters))
+
+
+def _checked(store_url: str | None) -> str | None:
+    if not store_url:
+        return None
+    try:
+        is_known = make_url(store_url).get_backend_name() in {"sqlite", "postgresql"}
+    except ArgumentError:
+        is_known = False
+    if not is_known:
+        # Not shown: it may hold a password.
+        message = (
+            "store_url is no URL of a state database: give "
+            "sqlite:////folder/state.db, postgresql+psycopg://user@host/database, or "
+            "nothing for that of the settings"
+        )
+        raise ConfigurationError(message)
+    return store_url

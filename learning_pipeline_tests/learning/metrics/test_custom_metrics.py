@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import learning_pipeline
@@ -43,6 +46,42 @@ def test_a_metric_is_kept_as_it_was_given(store: Store, store_url: str) -> None:
             "recorded_at": AT,
         }
     ]
+
+
+def test_numbers_of_numpy_are_numbers(store: Store, store_url: str) -> None:
+    """As they come out of data frames; stored as Python writes them."""
+    sums = pd.Series([1, 2, 4])
+    labels: dict[str, Any] = {
+        "a": np.float64(0.5),
+        "b": np.int8(-3),
+        "c": np.bool_(True),  # noqa: FBT003 - a value
+        "d": np.float32(0.25),
+    }
+    values: list[Any] = [np.int64(3), np.float32(0.5), sums.sum(), Fraction(1, 8)]
+    for number, value in enumerate(values):
+        at = AT + timedelta(seconds=number)
+        assert record_metric("a", value, labels=labels, at=at, store=store)
+    found = recorded(store_url)
+    assert [each["value"] for each in found] == [3.0, 0.5, 7.0, 0.125]
+    assert found[0]["labels"] == '{"a":"0.5","b":"-3","c":"true","d":"0.25"}'
+
+
+def test_a_secret_as_a_name_is_refused_and_not_shown(
+    store: Store, store_url: str
+) -> None:
+    """Of a metric or a label, also one that is no name."""
+    secret = "ghp_" + "a1B2" * 9
+    wrong: list[dict[str, Any]] = [
+        {"name": secret},
+        {"labels": {secret: 1}},
+        {"labels": {f"{secret} ": 1}},
+        {"value": secret},
+    ]
+    for each in wrong:
+        with pytest.raises(CustomMetricError) as caught:
+            record_metric(**{"name": "a", "value": 1, **each}, store=store)
+        assert secret not in str(caught.value)
+    assert recorded(store_url) == []
 
 
 def test_the_same_again_changes_nothing(store: Store, store_url: str) -> None:
@@ -112,6 +151,10 @@ WRONG: list[dict[str, Any]] = [
     {"value": float("nan")},
     {"value": float("inf")},
     {"value": 10**400},
+    {"value": 10**5000},
+    {"value": np.float64("nan")},
+    {"value": np.bool_(True)},  # noqa: FBT003 - a value
+    {"value": pd.NA},
     {"value": True},
     {"value": "7"},
     {"value": Decimal(7)},
@@ -119,11 +162,16 @@ WRONG: list[dict[str, Any]] = [
     {"labels": {"a b": "x"}},
     {"labels": {"a": "x" * 201}},
     {"labels": {"a": None}},
+    {"labels": {"a": 10**5000}},
+    {"labels": {10**5000: "a"}},
+    {"labels": {"a": np.array([1])}},
     {"labels": {"a": ["x"]}},
     {"labels": {f"a{number}": "x" for number in range(21)}},
     {"labels": ["a"]},
     {"at": datetime(2026, 5, 28)},  # noqa: DTZ001 - which is what is refused
     {"at": "2026-05-28T18:00Z"},
+    {"at": datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))},
+    {"at": pd.NaT},
     {"key": ""},
     {"key": 7},
 ]
