@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 _LONGEST_TEXT_CHARS = 300
 _LOCKED_SIGN = "WouldBlock"
 _DISK_SIGNS = ("No space left", "os error 28", "Disk quota", "os error 122")
-_ACCESS_SIGNS = ("Permission denied", "os error 13", "Read-only", "os error 30")
+_ACCESS_SIGNS = (
+    "Permission denied",
+    "os error 13",
+    "Operation not permitted",
+    "os error 1)",
+    "Read-only",
+    "os error 30",
+)
 _PANIC = "PanicException"
 """How a failed assertion of the engine shows: no `Exception`, and not importable."""
 
@@ -64,7 +71,10 @@ def _explain(folder: Path, error: Exception, *, is_reading: bool) -> PatternInde
             "was not committed is indexed again by the next run"
         )
     if any(sign in text for sign in _ACCESS_SIGNS):
-        return PatternIndexError(f"the index {folder} may not be written: {text}")
+        return PatternIndexError(
+            f"the index {folder} may not be read or written ({text}): let this user do "
+            "both, there and in all that is in it"
+        )
     if is_reading:
         return _damaged(folder, error)
     return PatternIndexError(

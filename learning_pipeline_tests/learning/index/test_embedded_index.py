@@ -305,6 +305,30 @@ def test_a_damaged_index_says_how_to_make_it_anew(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Failed to open: Permission denied (os error 13)",
+        "Failed to open: Operation not permitted (os error 1)",
+        "service error: (os error 1)",
+    ],
+)
+@pytest.mark.parametrize("is_reading", [False, True])
+def test_what_may_not_be_opened_is_not_called_damaged(
+    home: EmbeddedHome,
+    text: str,
+    is_reading: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """Made anew it would be forbidden all the same."""
+    with (
+        pytest.raises(PatternIndexError, match="may not be read or written") as caught,
+        home.explained(is_reading=is_reading),
+    ):
+        raise RuntimeError(text)
+    assert not isinstance(caught.value, IndexDamagedError)
+    assert "rebuild" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"{}", b"\xff\xfe", b'{"format":2,"index_id":"a","vectors":"b"}']
 )
 def test_an_index_without_a_name_is_moved_aside(
