@@ -48,7 +48,8 @@ def free_space_guard(settings: Settings) -> Callable[[], None]:
     return require_free_space
 
 
-def _require(folder: Path, min_free_bytes: int) -> None:
+def free_bytes_of(folder: Path) -> int | None:
+    """How much is free on a folder's disk; None when that is not known."""
     disk = None
     for place in (folder, *folder.parents):
         # Before the first run the folder is not there; its parent's disk is its.
@@ -57,9 +58,13 @@ def _require(folder: Path, min_free_bytes: int) -> None:
             break
     # Some file systems, such as a tmpfs without a limit, do not say how large they are.
     if disk is None or disk.f_blocks == 0:
-        return
-    free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < min_free_bytes:
+        return None
+    return disk.f_bavail * disk.f_frsize
+
+
+def _require(folder: Path, min_free_bytes: int) -> None:
+    free_bytes = free_bytes_of(folder)
+    if free_bytes is not None and free_bytes < min_free_bytes:
         message = (
             f"the disk of {folder} has only {free_bytes:,} bytes free, and "
             f"{_SETTING} is {min_free_bytes:,}: free some space, or set it lower. "

@@ -17,6 +17,7 @@ from learning_pipeline.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from learning_pipeline.store.disk_space import free_bytes_of
 from learning_pipeline.store.read_only import sqlite_path
 from learning_pipeline.store.second_look import look_again
 
@@ -50,6 +51,11 @@ _UNWRAPPED = (
     UnicodeError,
     msgspec.DecodeError,
 )
+_DISK_SIGNS = ("disk", "unable to open database file")
+_FULL_BYTES = 1024 * 1024
+"""With less than this left a disk is called full: a look alone takes SQLite 32 KiB."""
+
+_KEPT = "Only what was committed before is kept."
 _SHOWN_QUERY_KEYS = frozenset({"host", "port", "service"})
 
 
@@ -98,12 +104,24 @@ def _explain(error: BaseException, url: str, *, is_new: bool) -> StoreError:
         if _GARBLED_TEXT_SIGN in cause.lower():
             return damaged(shown, cause)
     if isinstance(error, _UNAVAILABLE):
+        cause = _with_full_disk(cause, url)
         return StoreUnavailableError(
-            f"the state database {shown} cannot be used: {cause}. Nothing of the "
-            "current batch was kept; once the cause is gone, run again and it resumes.",
+            f"the state database {shown} cannot be used: {cause}. {_KEPT} Once the "
+            "cause is gone, run again; a run resumes there.",
             cause=cause,
         )
     return StoreError(f"the state database {shown} refused: {cause}")
+
+
+def _with_full_disk(cause: str, url: str) -> str:
+    # SQLite says "disk I/O error" of many a disk that is only full.
+    path = sqlite_path(url)
+    if path is None or not any(sign in cause for sign in _DISK_SIGNS):
+        return cause
+    free_bytes = free_bytes_of(path.parent)
+    if free_bytes is None or free_bytes >= _FULL_BYTES:
+        return cause
+    return f"{cause}; its disk is full, with {free_bytes:,} bytes free: free some space"
 
 
 def _primary_text(error: BaseException) -> str:
@@ -128,16 +146,16 @@ def damaged_or_unread(url: str, cause: str, *, is_new: bool = False) -> StoreErr
         return damaged(shown, cause)
     if second.unreadable:
         return StoreUnavailableError(
-            f"the state database {shown} cannot be read: {second.unreadable}. Nothing "
-            "of the current batch was kept; once the cause is gone, run again and it "
-            "resumes. If it stays so, `learning-pipeline rebuild --even-if-healthy` "
+            f"the state database {shown} cannot be read: {second.unreadable}. "
+            f"{_KEPT} Once the cause is gone, run again; a run resumes there. If it "
+            "stays so, `learning-pipeline rebuild --even-if-healthy` "
             "moves the file aside and puts a backup or an empty one in its place.",
             cause=second.unreadable,
         )
     return StoreUnavailableError(
         f"a read of the state database {shown} failed ({cause}), but it was read again "
-        "and is sound. Nothing of the current batch was kept; run again and it "
-        "resumes. If it happens again, check the disk and the system's log.",
+        f"and is sound. {_KEPT} Run again; a run resumes there. If it happens again, "
+        "check the disk and the system's log.",
         cause=cause,
     )
 

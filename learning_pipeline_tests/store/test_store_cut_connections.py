@@ -127,7 +127,7 @@ def test_a_commit_that_cannot_be_asked_after_is_said_to_be_in_doubt(
             commit_to(session, claim, 200)
         is_in_doubt = prefix == COMMIT
         assert caught.value.is_in_doubt is is_in_doubt
-        assert ("Nothing of the current batch was kept" in str(caught.value)) is (
+        assert ("Only what was committed before is kept" in str(caught.value)) is (
             not is_in_doubt
         )
         with pytest.raises(StoreUnavailableError):

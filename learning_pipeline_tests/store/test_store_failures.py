@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import traceback
 from contextlib import contextmanager
@@ -110,6 +111,29 @@ def test_a_full_disk_rolls_the_batch_back_and_the_store_works_again(
         with open_session(store) as session:
             claim = _commit_large(session, session.claim(PARTITION))
         assert claim.checkpoint.offset == 10 * len(list(store.iterate_patterns()))
+
+
+@pytest.mark.parametrize("free_bytes", [0, 4_096, 20_000, 40_000])
+def test_a_full_disk_is_called_full_also_by_who_only_looks(
+    small_disk: SmallDisk, free_bytes: int
+) -> None:
+    """Not a broken one, and no batch is spoken of; it works again with space."""
+    url = f"sqlite:///{small_disk.path / 'state.db'}"
+    with Store(url) as store:
+        process(store, 100)
+    ballast = small_disk.path / "ballast"
+    disk = os.statvfs(small_disk.path)
+    ballast.write_bytes(b"\0" * (disk.f_bavail * disk.f_frsize - free_bytes))
+    with (
+        pytest.raises(StoreUnavailableError, match="disk is full, with") as caught,
+        Store(url) as store,
+    ):
+        process(store, 200)
+    assert "free some space" in str(caught.value)
+    assert "batch" not in str(caught.value)
+    ballast.unlink()
+    with Store(url) as store:
+        process(store, 200)
 
 
 @pytest.mark.parametrize("free_bytes", [0, 4_096, 40_000, 80_000, 120_000])
