@@ -53,7 +53,8 @@ def rebuild(
             "the state database is Postgres: make an empty database, restore a dump "
             "into it with `pg_restore --dbname=…`, and point "
             "LEARNING_PIPELINE_STORE_URL there; without a dump, `process` fills the "
-            "empty one from the telemetry that still exists"
+            "empty one from the telemetry that still exists. Afterwards run "
+            "`learning-pipeline index rebuild`"
         )
         raise ConfigurationError(message)
     _require_something(path, from_backup)

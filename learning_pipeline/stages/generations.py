@@ -89,8 +89,8 @@ class KnownGenerations:
 
     def passed_by_sighting(
         self, physical: PhysicalFile, sightings: Iterable[Sighting]
-    ) -> Generation | None:
-        """The generation of a file that needs no look: unchanged, and read before."""
+    ) -> Sighting | None:
+        """What was noted of a file that needs no look: unchanged, and read before."""
         for sighting in sightings:
             if (sighting.inode, sighting.size_bytes, sighting.mtime_ns) != (
                 physical.inode,
@@ -101,7 +101,7 @@ class KnownGenerations:
             generation = self._by_number.get(sighting.generation)
             position = generation.position if generation else None
             if position is not None and position.offset >= sighting.content_bytes:
-                return generation
+                return sighting
         return None
 
     def lost_bytes(self, found: frozenset[int]) -> dict[int, int]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from learning_pipeline.errors import (
     TelemetryFileMissingError,
     TelemetryFilesMovedError,
@@ -114,10 +116,16 @@ class Passage:
     def _is_passed(self, physical: PhysicalFile) -> bool:
         if physical.is_active:
             return False
-        generation = self._known.passed_by_sighting(physical, self._remembered)
-        if generation is not None:
-            self._found.add(generation.number)
-        return generation is not None
+        sighting = self._known.passed_by_sighting(physical, self._remembered)
+        if sighting is None:
+            return False
+        self._found.add(sighting.generation)
+        if sighting.file_key != physical.key:
+            # Its old name is another file's now, and what is noted under that goes.
+            self._sightings.append(
+                msgspec.structs.replace(sighting, file_key=physical.key)
+            )
+        return True
 
     def _visit(self, physical: PhysicalFile, *, is_newest: bool) -> None:
         self._has_rest = False

@@ -208,7 +208,10 @@ class StagePlace:
             lost_bytes=before.lost_bytes - (position["lost_bytes"] if position else 0),
         )
         if self.is_derived:
-            counters = self._rows.taken_over((generation, offset), self.ends)
+            counters = msgspec.structs.replace(
+                self._rows.taken_over((generation, offset), self.ends),
+                generation_change_count=before.generation_change_count,
+            )
         is_present = generation == self.row["generation"]
         size_bytes = self.row["size_bytes"]
         if position is not None and not is_present:

@@ -173,3 +173,19 @@ def test_a_clear_names_what_cannot_be_learned_again(rotated: Pipeline) -> None:
     assert "generation 0 of" not in cleared.output.partition("cannot be")[2]
     assert run(rotated, "process").code == 0
     assert rotated.export() == [row for row in before if row["generation"] != 1]
+
+
+def test_what_is_read_again_of_what_was_learned_counts_as_before(
+    rotated_once: Pipeline, tmp_path: Path
+) -> None:
+    """All that happened to the files stays counted, also by stages that follow."""
+    shutil.copytree(rotated_once.folder, tmp_path, dirs_exist_ok=True)
+    learned = Pipeline(tmp_path, {"CHECKPOINT_INTERVAL": "10"})
+    assert run(learned, "process").code == 0
+    before = learned.counters()
+    assert {counters.generation_change_count for *_, counters in before} == {2}
+    for stage in ("finetuning_examples", "pattern_index"):
+        back = ("checkpoints", "rewind", "a.jsonl", "--stage", stage, "--to", "0")
+        assert run(learned, *back).code == 0
+        assert run(learned, "process").code == 0
+        assert learned.counters() == before

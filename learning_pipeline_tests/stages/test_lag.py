@@ -10,11 +10,13 @@ import pytest
 from learning_pipeline.model import Progress
 from learning_pipeline.stages.lag import PartitionLag, lag_of
 from learning_pipeline.telemetry import discover
+from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.stages.engine import STAGE, Engine
 from learning_pipeline_tests.stages.rotated import (
     FIRST,
     SECOND,
     THIRD,
+    age,
     retain,
     rotate,
     rotated_and_read,
@@ -83,6 +85,28 @@ def test_a_rotation_that_no_pass_has_seen_is_followed(engine: Engine) -> None:
     rotate(engine, "a.jsonl.1", days=0)
     engine.write(THIRD)
     assert lag(engine) == PartitionLag(len(SECOND + THIRD))
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_files_that_move_on_by_one_name_stay_known(
+    engine: Engine, *, is_compressed: bool
+) -> None:
+    """Round after round each takes the name of the one before it."""
+    end = ".gz" if is_compressed else ""
+    for number in range(7):
+        for older in range(number - 1, 0, -1):
+            before = engine.root / f"a.jsonl.{older}{end}"
+            before.rename(engine.root / f"a.jsonl.{older + 1}{end}")
+        if number:
+            path = rotate(engine, "a.jsonl.1", days=9 - number)
+            if is_compressed:
+                made = path.with_name(f"{path.name}.gz")
+                made.write_bytes(gzip.compress(path.read_bytes()))
+                path.unlink()
+                age(made, 9 - number)
+        engine.write(b"".join(generate_lines(5, seed=number)))
+        engine.drain()
+        assert lag(engine) == PartitionLag(0)
 
 
 def test_a_file_that_shrank_is_all_unread(engine: Engine) -> None:
