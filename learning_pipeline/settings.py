@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -22,6 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from learning_pipeline import ENVIRONMENT_PREFIX
+from learning_pipeline.connection_settings import checked_key, checked_url
 from learning_pipeline.errors import ConfigurationError
 
 MIB = 1024 * 1024
@@ -31,7 +31,11 @@ class Settings(BaseSettings):
     """The settings of one process; immutable."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid"
+        env_prefix=ENVIRONMENT_PREFIX,
+        frozen=True,
+        extra="forbid",
+        # A key that is refused must not stand in the error.
+        hide_input_in_errors=True,
     )
 
     telemetry_dir: Path = Field(
@@ -347,23 +351,13 @@ class Settings(BaseSettings):
 
     @field_validator("qdrant_url", "embeddings_url", "proposals_url")
     @classmethod
-    def _plain_url(cls, value: str) -> str:
-        if not value:
-            return value
-        try:
-            parts = urlsplit(value)
-            is_plain = parts.scheme in {"http", "https"} and bool(parts.hostname)
-            is_plain = is_plain and "@" not in parts.netloc and not parts.query
-            is_plain = is_plain and parts.port != 0
-        except ValueError:
-            is_plain = False
-        if not is_plain:
-            message = (
-                "must be an http:// or https:// URL without user, password and query; "
-                "a key has a setting of its own"
-            )
-            raise ValueError(message)
-        return value.rstrip("/")
+    def _usable_url(cls, value: str) -> str:
+        return checked_url(value)
+
+    @field_validator("qdrant_api_key", "embeddings_api_key", "proposals_api_key")
+    @classmethod
+    def _usable_key(cls, value: SecretStr) -> SecretStr:
+        return checked_key(value)
 
     @field_validator("embeddings_model")
     @classmethod
