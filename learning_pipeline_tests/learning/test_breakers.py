@@ -17,7 +17,7 @@ from learning_pipeline.learning.breakers import (
     Breakers,
     unavailable,
 )
-from learning_pipeline.learning.index.retrying import guarded
+from learning_pipeline.learning.retrying import guarded
 from learning_pipeline.settings import Settings
 from learning_pipeline.store import Store
 from learning_pipeline.store.breakers import BreakerState

@@ -32,7 +32,12 @@ from learning_pipeline.learning.index.points import (
     TIME_FIELD,
 )
 from learning_pipeline.learning.index.turns import Turns
-from learning_pipeline.learning.index.vectors import REBUILD, Kind, Vectorizer
+from learning_pipeline.learning.index.vectors import (
+    REBUILD,
+    Kind,
+    QueryVectors,
+    Vectorizer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +75,10 @@ class EmbeddedHome:
     def identity(self) -> IndexIdentity | None:
         """Which index is there."""
         return embedded_folder.read_identity(self._folder)
+
+    def vectors_of(self, query: str) -> QueryVectors:
+        """What to search an index for."""
+        return self._vectorizer.of_query(query)
 
     def why_changed(self, identity: IndexIdentity) -> str | None:
         """Why an index does not fit the settings."""

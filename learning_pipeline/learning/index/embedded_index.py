@@ -30,7 +30,7 @@ from learning_pipeline.learning.index.points import (
 from learning_pipeline.learning.index.vectors import Kind, QueryVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from learning_pipeline.learning.index.embedded import EmbeddedHome
     from learning_pipeline.learning.index.interface import IndexedPlace, SearchFilter
@@ -50,6 +50,7 @@ class EmbeddedIndex:
         self._turns = turns
         self._purpose = purpose
         self._shard: edge.EdgeShard | None = None
+        self._turns_given = 0
         self.identity = home.required_identity()
         self._kind = Kind.parse(self.identity.vectors)
         self._open()
@@ -61,10 +62,21 @@ class EmbeddedIndex:
             with self._home.explained():
                 shard.close()
 
-    def upsert(self, examples: Sequence[Example]) -> None:
+    def upsert(
+        self,
+        examples: Sequence[Example],
+        *,
+        is_current: Callable[[], bool] | None = None,
+    ) -> bool:
         """Write examples."""
         for some in in_updates(examples):
-            vectors = self._home.vectorizer.of_examples(some, self._kind)
+            turns_before = self._turns_given
+            vectors = self._home.vectorizer.of_examples(
+                some, self._kind, meanwhile=self.let_others_in
+            )
+            others_had_it = self._turns_given > turns_before
+            if others_had_it and is_current is not None and not is_current():
+                return False
             points = []
             for example, vector in zip(some, vectors, strict=True):
                 named: dict[str, Any] = {SPARSE: vector.words}
@@ -78,6 +90,7 @@ class EmbeddedIndex:
             with self._home.explained():
                 self._engine.update(edge.UpdateOperation.upsert_points(points))
                 self._engine.optimize()
+        return True
 
     def delete(self, content_hashes: Sequence[bytes]) -> None:
         """Remove examples."""
@@ -115,11 +128,17 @@ class EmbeddedIndex:
                 return
 
     def search(
-        self, text: str, *, limit: int = 10, among: SearchFilter | None = None
+        self,
+        query: str | QueryVectors,
+        *,
+        limit: int = 10,
+        among: SearchFilter | None = None,
     ) -> SearchResult:
-        """The examples that answer `text` best."""
+        """The examples that answer a query best."""
         checked_limit(limit)
-        query = self._home.vectorizer.of_query(text, self._kind)
+        if isinstance(query, str):
+            query = self._home.vectors_of(query)
+        query = query.fitted(self._kind)
         request = _request(query, candidate_count(limit), _filter(among))
         with self._home.explained(is_reading=True):
             found = self._engine.query(request)
@@ -134,6 +153,7 @@ class EmbeddedIndex:
             return False
         if not self._turns.someone_waits():
             return False
+        self._turns_given += 1
         self.close()
         self._turns.give_back()
         self._turns.take(self._purpose)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import math
-import re
 from typing import TYPE_CHECKING, Final, Self
 
 import httpx
-import msgspec
 
 from learning_pipeline import ENVIRONMENT_PREFIX
 from learning_pipeline.errors import ConfigurationError
 from learning_pipeline.learning.breakers import EMBEDDINGS, Breakers, unavailable
-from learning_pipeline.learning.index.retrying import (
+from learning_pipeline.learning.deadline import DeadlineExceededError
+from learning_pipeline.learning.http_requests import TimedRequests, Trace, cause_of
+from learning_pipeline.learning.index.embedding_answers import code_of, vectors_of
+from learning_pipeline.learning.retrying import (
+    ATTEMPTS,
     FIRST_WAIT_SECONDS,
+    Meanwhile,
     guarded,
     retry_after_seconds,
 )
@@ -31,35 +32,28 @@ _RESPONSE_BYTES_PER_TEXT: Final = 1024 * 1024
 _REFUSALS = frozenset(range(300, 500)) - {408, 425, 429}
 """Statuses that the same request would get again: a setting is wrong."""
 
-_CODE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
+class EmbeddingsRefusedError(ConfigurationError):
+    """The endpoint refuses what it is asked; the message names the settings.
 
-class _Embedding(msgspec.Struct):
-    embedding: list[float]
-    index: int
+    Attributes:
+        status: What it answered.
+    """
 
-
-class _Answer(msgspec.Struct):
-    data: list[_Embedding]
-
-
-class _Problem(msgspec.Struct):
-    code: str | int | None = None
-    type: str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    error: _Problem
+    status: int
 
 
 class Embeddings:
     """The endpoint that the settings name.
 
-    Each request goes through the breaker `embeddings`; a request that failed is tried
-    again, later and later or when the server says, unless the breaker has opened.
+    Each request goes through the breaker `embeddings` and ends within
+    `EMBEDDINGS_TIMEOUT_SECONDS`; one that failed is made again, later and later or when
+    the server says, unless the breaker has opened.
 
     Attributes:
         model: The model's name.
+        batch: Texts a request.
+        max_chars: A text is embedded up to here.
     """
 
     def __init__(
@@ -77,16 +71,21 @@ class Embeddings:
             wait_seconds: Before the second try; doubled from then on.
         """
         self.model = settings.embeddings_model
-        self._settings = settings
+        self.batch = settings.embeddings_batch
+        self.max_chars = settings.embeddings_max_chars
+        self._url = settings.embeddings_url
         self._breaker = breakers.of(EMBEDDINGS)
         self._wait_seconds = wait_seconds
+        # A compressed answer of a few bytes could fill the memory.
+        headers = {"Accept-Encoding": "identity"}
         key = settings.embeddings_api_key.get_secret_value()
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._timeout_seconds = settings.embeddings_timeout_seconds
         self._client = httpx.Client(
-            timeout=settings.embeddings_timeout_seconds,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            follow_redirects=False,
+            timeout=self._timeout_seconds, headers=headers, follow_redirects=False
         )
-        self._decoder = msgspec.json.Decoder(_Answer)
+        self._in_time = TimedRequests(self._timeout_seconds)
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,50 +104,71 @@ class Embeddings:
         """Close."""
         self.close()
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        attempts: int = ATTEMPTS,
+        meanwhile: Meanwhile | None = None,
+    ) -> list[list[float]]:
         """The meaning of each text, cut to `EMBEDDINGS_MAX_CHARS`; in their order.
+
+        Args:
+            texts: As many requests are made as `EMBEDDINGS_BATCH` makes of them.
+            attempts: At most so many tries a request.
+            meanwhile: Done by this thread while it waits, a few times a second, and
+                after each request; its errors are raised.
 
         Raises:
             DependencyUnavailableError: It does not answer, or gives garbage.
-            ConfigurationError: It refuses what it is asked.
+            EmbeddingsRefusedError: It refuses what it is asked.
         """
-        size = self._settings.embeddings_batch
         vectors: list[list[float]] = []
-        for start in range(0, len(texts), size):
-            batch = texts[start : start + size]
-            cut = [text[: self._settings.embeddings_max_chars] for text in batch]
+        for start in range(0, len(texts), self.batch):
+            cut = [text[: self.max_chars] for text in texts[start : start + self.batch]]
             vectors += guarded(
                 self._breaker,
-                functools.partial(self._request, cut),
+                lambda: self._request(cut, meanwhile),  # noqa: B023 - called at once
+                attempts=attempts,
                 wait_seconds=self._wait_seconds,
+                meanwhile=meanwhile,
             )
             if len(vectors[start]) != len(vectors[0]):
                 raise unavailable(EMBEDDINGS, "it gives vectors of several dimensions")
+            if meanwhile is not None:
+                meanwhile()
         return vectors
 
-    def _request(self, texts: list[str]) -> list[list[float]]:
+    def _request(
+        self, texts: list[str], meanwhile: Meanwhile | None
+    ) -> list[list[float]]:
         limit_bytes = (len(texts) + 1) * _RESPONSE_BYTES_PER_TEXT
         body = {"model": self.model, "input": texts, "encoding_format": "float"}
-        try:
+
+        def send(trace: Trace) -> tuple[httpx.Response, bytes]:
             with self._client.stream(
-                "POST", self._settings.embeddings_url, json=body
+                "POST", self._url, json=body, extensions={"trace": trace}
             ) as response:
-                content = _read(response, limit_bytes)
-        except httpx.TimeoutException:
-            seconds = self._settings.embeddings_timeout_seconds
-            cause = f"no answer within {seconds:g} s"
+                return response, _read(response, limit_bytes)
+
+        try:
+            response, content = self._in_time(send, meanwhile=meanwhile)
+        except (DeadlineExceededError, httpx.TimeoutException):
+            cause = f"no answer within {self._timeout_seconds:g} s"
             raise unavailable(EMBEDDINGS, cause) from None
         except httpx.HTTPError as error:
-            # Not its text alone: that may be empty. It holds no header and no body.
-            cause = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise unavailable(EMBEDDINGS, cause) from None
+            # Not chained: its request holds the headers, and the key among them.
+            raise unavailable(EMBEDDINGS, cause_of(error)) from None
         if response.status_code != httpx.codes.OK:
             raise self._refused(response, content)
-        return _vectors(self._decoder, content, len(texts))
+        if _is_compressed(response):
+            cause = "its answer is compressed, and was asked not to be"
+            raise unavailable(EMBEDDINGS, cause)
+        return vectors_of(content, len(texts))
 
     def _refused(self, response: httpx.Response, content: bytes) -> Exception:
         status = response.status_code
-        code = _code_of(content)
+        code = code_of(content)
         answer = f"it answered {status}" + (f" ({code})" if code else "")
         if status not in _REFUSALS:
             asked = retry_after_seconds(response.headers.get("Retry-After"))
@@ -157,9 +177,10 @@ class Embeddings:
             f"{ENVIRONMENT_PREFIX}EMBEDDINGS_{name}"
             for name in _SUSPECTS.get(status, ("URL", "MODEL", "MAX_CHARS", "BATCH"))
         )
-        return ConfigurationError(
+        return EmbeddingsRefusedError(
             f"the embeddings endpoint refuses: {answer}. The same again would be "
-            f"refused again; check {names}"
+            f"refused again; check {names}",
+            status=status,
         )
 
 
@@ -174,7 +195,8 @@ _SUSPECTS = {
 
 def _read(response: httpx.Response, limit_bytes: int) -> bytes:
     content = bytearray()
-    for piece in response.iter_bytes():
+    # Raw, as it came: what it grows to when it is unpacked has no bound.
+    for piece in response.iter_raw():
         content += piece
         if len(content) > limit_bytes:
             cause = f"its answer is longer than {limit_bytes:,} bytes"
@@ -182,38 +204,6 @@ def _read(response: httpx.Response, limit_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _vectors(
-    decoder: msgspec.json.Decoder[_Answer], content: bytes, text_count: int
-) -> list[list[float]]:
-    try:
-        data = decoder.decode(content).data
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # Its own text could quote what was sent.
-        raise unavailable(EMBEDDINGS, "its answer is no list of embeddings") from None
-    if sorted(each.index for each in data) != list(range(text_count)):
-        cause = (
-            f"it gives {len(data)} embeddings for {text_count} texts, or not in order"
-        )
-        raise unavailable(EMBEDDINGS, cause)
-    vectors = [each.embedding for each in sorted(data, key=lambda each: each.index)]
-    length = len(vectors[0])
-    if not length or any(len(vector) != length for vector in vectors):
-        raise unavailable(EMBEDDINGS, "it gives vectors of several dimensions, or none")
-    for vector in vectors:
-        squares = math.fsum(value * value for value in vector)
-        if not math.isfinite(squares) or squares == 0:
-            cause = "it gives vectors that have no direction: infinite, or zero"
-            raise unavailable(EMBEDDINGS, cause)
-    return vectors
-
-
-def _code_of(content: bytes) -> str | None:
-    # Only what looks like an identifier: a message may quote what was sent.
-    try:
-        problem = msgspec.json.decode(content, type=_Refusal).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    for value in (problem.code, problem.type):
-        if value is not None and _CODE.fullmatch(str(value)):
-            return str(value)
-    return None
+def _is_compressed(response: httpx.Response) -> bool:
+    encoding = response.headers.get("Content-Encoding", "")
+    return encoding.strip().lower() not in {"", "identity"}

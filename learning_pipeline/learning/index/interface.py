@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from learning_pipeline.learning.index.vectors import QueryVectors
     from learning_pipeline.model import Example
     from learning_pipeline.store import IndexIdentity
 
@@ -114,16 +115,36 @@ class PatternIndex(Protocol):
 
     identity: IndexIdentity
 
-    def upsert(self, examples: Sequence[Example]) -> None:
+    def upsert(
+        self,
+        examples: Sequence[Example],
+        *,
+        is_current: Callable[[], bool] | None = None,
+    ) -> bool:
         """Write examples, in place of those of the same content.
 
+        While the embeddings endpoint is waited for, other processes that wait for the
+        embedded index have their turn, as in `let_others_in`.
+
+        Args:
+            examples: Which.
+            is_current: Whether they are still to be written; asked after others had
+                their turn, who may have removed what was taken back meanwhile.
+
+        Returns:
+            Whether all were written: False when `is_current` said no; some may have
+            been by then.
+
         Raises:
+            IndexBusyError: Others did not give it back.
+            IndexChangedError: They made it anew, or the endpoint gives meanings of
+                another dimension.
             DependencyUnavailableError: A service failed; some may have been written.
             PatternIndexError: The engine refused, such as for a full disk.
 
         Guarantees:
-            When it returns, they are found, and a killed process does not lose them.
-            Against a power cut, see `flush`. Again with the same examples it
+            When it returns True, they are found, and a killed process does not lose
+            them. Against a power cut, see `flush`. Again with the same examples it
             changes nothing.
         """
 
@@ -149,17 +170,23 @@ class PatternIndex(Protocol):
         """
 
     def search(
-        self, text: str, *, limit: int = 10, among: SearchFilter | None = None
+        self,
+        query: str | QueryVectors,
+        *,
+        limit: int = 10,
+        among: SearchFilter | None = None,
     ) -> SearchResult:
-        """The examples that answer `text` best.
+        """The examples that answer a query best.
 
         Args:
-            text: Any language; words, identifiers, an error message.
+            query: Any language; words, identifiers, an error message. Or its vectors,
+                made by `IndexHome.vectors_of` before the index was opened: the
+                endpoint may take long.
             limit: At most so many, 1 to 1,000.
             among: Which to look among.
 
         Raises:
-            SearchQueryError: There is nothing in `text` to search for.
+            SearchQueryError: There is nothing in it to search for.
             DependencyUnavailableError: The server failed.
         """
 
@@ -195,6 +222,13 @@ class IndexHome(Protocol):
         Raises:
             IndexDamagedError: There is one, but it does not say which.
             IndexForeignError: It is another program's.
+        """
+
+    def vectors_of(self, query: str) -> QueryVectors:
+        """What to search an index for; asks the embeddings endpoint, if there is one.
+
+        Raises:
+            SearchQueryError: There is nothing in it to search for.
         """
 
     def why_changed(self, identity: IndexIdentity) -> str | None:

@@ -35,8 +35,8 @@ def search(
 
     Returns:
         Hits, best first. `degraded` says why it was searched in a lesser way, such as
-        without meanings while the embeddings endpoint is down, or that nothing is
-        indexed yet.
+        without meanings while the embeddings endpoint is down or refuses, or that
+        nothing is indexed yet.
 
     Raises:
         SearchQueryError: There is nothing in the query to search for.
@@ -60,5 +60,7 @@ def search_in(
     with index_home(settings, Breakers(store, settings)) as home:
         if not is_known(store, home):
             return SearchResult(hits=(), degraded=NOTHING_INDEXED)
+        # Before the index is opened: nobody is to wait for the endpoint too.
+        vectors = home.vectors_of(query)
         with home.open(PURPOSE) as index:
-            return index.search(query, limit=limit, among=among)
+            return index.search(vectors, limit=limit, among=among)

@@ -32,10 +32,15 @@ from learning_pipeline.learning.index.points import (
     SPARSE,
     TIME_FIELD,
 )
-from learning_pipeline.learning.index.retrying import FIRST_WAIT_SECONDS
 from learning_pipeline.learning.index.server_calls import ServerCalls, is_conflict
 from learning_pipeline.learning.index.server_index import ServerIndex
-from learning_pipeline.learning.index.vectors import REBUILD, Kind, Vectorizer
+from learning_pipeline.learning.index.vectors import (
+    REBUILD,
+    Kind,
+    QueryVectors,
+    Vectorizer,
+)
+from learning_pipeline.learning.retrying import FIRST_WAIT_SECONDS
 from learning_pipeline.store import IndexIdentity
 
 if TYPE_CHECKING:
@@ -81,6 +86,10 @@ class ServerHome:
         """Which index is there."""
         with self._calls() as calls:
             return self._identity(calls)
+
+    def vectors_of(self, query: str) -> QueryVectors:
+        """What to search an index for."""
+        return self._vectorizer.of_query(query)
 
     def why_changed(self, identity: IndexIdentity) -> str | None:
         """Why an index does not fit the settings."""

@@ -14,6 +14,7 @@ from qdrant_client.common.client_exceptions import (
     QdrantException,
     ResourceExhaustedResponse,
 )
+from qdrant_client.http.api_client import Send
 from qdrant_client.http.exceptions import (
     ApiException,
     ResponseHandlingException,
@@ -27,12 +28,14 @@ from learning_pipeline.errors import (
     LearningPipelineError,
 )
 from learning_pipeline.learning.breakers import QDRANT, Breakers, unavailable
-from learning_pipeline.learning.index.retrying import (
+from learning_pipeline.learning.deadline import DeadlineExceededError
+from learning_pipeline.learning.http_requests import TimedRequests, Trace, cause_of
+from learning_pipeline.learning.index.vectors import REBUILD
+from learning_pipeline.learning.retrying import (
     FIRST_WAIT_SECONDS,
     guarded,
     retry_after_seconds,
 )
-from learning_pipeline.learning.index.vectors import REBUILD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +48,16 @@ _UNAUTHORIZED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _GARBAGE: Final = "its answer is none of a Qdrant server"
+
+_UNWRAPPED: Final = (
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+)
+"""What the client raises of an answer such as `{}`, `null` or `[[[…`."""
 
 Result = TypeVar("Result")
 
@@ -88,7 +101,13 @@ class ServerCalls:
     ) -> Result:
         try:
             return method(**arguments)
+        except DeadlineExceededError:
+            raise self._too_slow() from None
         except UnexpectedResponse as error:
+            # Nothing but another server says of this call that there is no such path.
+            is_first = method == self.client.collection_exists
+            if is_first and error.status_code == _NOT_FOUND:
+                raise self._no_qdrant() from None
             raise self._answered(error) from None
         except ResourceExhaustedResponse as error:
             raise unavailable(
@@ -98,8 +117,7 @@ class ServerCalls:
             ) from None
         except ResponseHandlingException as error:
             raise self._not_understood(error.source) from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            # Not all of it is wrapped by the client.
+        except _UNWRAPPED:
             raise unavailable(QDRANT, _GARBAGE) from None
         except (ApiException, QdrantException) as error:
             raise unavailable(QDRANT, type(error).__name__) from None
@@ -127,28 +145,41 @@ class ServerCalls:
 
     def _not_understood(self, source: object) -> LearningPipelineError:
         if isinstance(source, httpx.TimeoutException):
-            seconds = self._settings.qdrant_timeout_seconds
-            return unavailable(QDRANT, f"no answer within {seconds} s")
+            return self._too_slow()
         if isinstance(source, httpx.UnsupportedProtocol | httpx.InvalidURL):
             return ConfigurationError(
                 f"{ENVIRONMENT_PREFIX}QDRANT_URL cannot be asked: {source}"
             )
         if isinstance(source, httpx.HTTPError):
-            cause = f"{type(source).__name__}: {source}".rstrip(": ")
-            return unavailable(QDRANT, cause)
+            return unavailable(QDRANT, cause_of(source))
         if isinstance(source, ValidationError | ValueError):
             return unavailable(QDRANT, _GARBAGE)
         return unavailable(QDRANT, type(source).__name__)
 
+    def _too_slow(self) -> LearningPipelineError:
+        seconds = self._settings.qdrant_timeout_seconds
+        return unavailable(QDRANT, f"no answer within {seconds} s")
+
+    def _no_qdrant(self) -> LearningPipelineError:
+        return ConfigurationError(
+            f"there is no Qdrant server of version 1.16 or later at "
+            f"{self._settings.qdrant_url}: it answered 404 when it was asked for the "
+            f"collection. Check {ENVIRONMENT_PREFIX}QDRANT_URL, its port and its path"
+        )
+
 
 def connect(settings: Settings) -> QdrantClient:
-    """A client for the server that the settings name; asks nothing yet."""
+    """A client for the server that the settings name; asks nothing yet.
+
+    Each of its requests ends within `QDRANT_TIMEOUT_SECONDS`, or raises
+    `DeadlineExceededError`.
+    """
     key = settings.qdrant_api_key.get_secret_value()
     try:
         with warnings.catch_warnings():
             # That a key goes over plain HTTP is the operator's decision, as the URL is.
             warnings.simplefilter("ignore")
-            return QdrantClient(
+            client = QdrantClient(
                 url=settings.qdrant_url,
                 api_key=key or None,
                 timeout=settings.qdrant_timeout_seconds,
@@ -157,6 +188,17 @@ def connect(settings: Settings) -> QdrantClient:
     except ValueError as error:
         message = f"{ENVIRONMENT_PREFIX}QDRANT_URL cannot be used: {error}"
         raise ConfigurationError(message) from None
+    in_time = TimedRequests(settings.qdrant_timeout_seconds)
+
+    def send_in_time(request: httpx.Request, send: Send) -> httpx.Response:
+        def traced(trace: Trace) -> httpx.Response:
+            request.extensions["trace"] = trace
+            return send(request)
+
+        return in_time(traced)
+
+    client.http.client.add_middleware(send_in_time)
+    return client
 
 
 def is_conflict(error: ConfigurationError) -> bool:

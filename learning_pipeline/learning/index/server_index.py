@@ -26,7 +26,7 @@ from learning_pipeline.learning.index.points import (
 from learning_pipeline.learning.index.vectors import Kind, QueryVectors, Vectorizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from learning_pipeline.learning.index.interface import IndexedPlace, SearchFilter
     from learning_pipeline.learning.index.server_calls import ServerCalls
@@ -54,7 +54,12 @@ class ServerIndex:
         self._vectorizer = vectorizer
         self._kind = Kind.parse(identity.vectors)
 
-    def upsert(self, examples: Sequence[Example]) -> None:
+    def upsert(
+        self,
+        examples: Sequence[Example],
+        *,
+        is_current: Callable[[], bool] | None = None,  # noqa: ARG002 - no turns here
+    ) -> bool:
         """Write examples."""
         for some in in_updates(examples):
             vectors = self._vectorizer.of_examples(some, self._kind)
@@ -80,6 +85,7 @@ class ServerIndex:
                     self._write(points)
                     points, char_count = [], 0
             self._write(points)
+        return True
 
     def delete(self, content_hashes: Sequence[bytes]) -> None:
         """Remove examples."""
@@ -120,11 +126,17 @@ class ServerIndex:
                 return
 
     def search(
-        self, text: str, *, limit: int = 10, among: SearchFilter | None = None
+        self,
+        query: str | QueryVectors,
+        *,
+        limit: int = 10,
+        among: SearchFilter | None = None,
     ) -> SearchResult:
-        """The examples that answer `text` best."""
+        """The examples that answer a query best."""
         checked_limit(limit)
-        query = self._vectorizer.of_query(text, self._kind)
+        if isinstance(query, str):
+            query = self._vectorizer.of_query(query)
+        query = query.fitted(self._kind)
         response = self._calls(
             self._calls.client.query_points,
             collection_name=self._collection,

@@ -23,9 +23,10 @@ from learning_pipeline.steps import reached
 from learning_pipeline.store import index_feed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from learning_pipeline.learning.index import IndexHome, PatternIndex
+    from learning_pipeline.model import Example
     from learning_pipeline.settings import Settings
     from learning_pipeline.stages import Derivation
     from learning_pipeline.stages.deriving import Opening
@@ -60,10 +61,9 @@ class IndexDerivation:
             changes = index_feed.pending_changes(self._store, CHANGES_AT_A_TIME)
             if not changes.ids:
                 return count
-            examples = index_feed.examples_of(self._store, changes.hashes)
+            hashes = changes.hashes
+            examples = self._write(lambda: index_feed.examples_of(self._store, hashes))  # noqa: B023 - called at once
             there = {each.content_hash for each in examples}
-            reached("index.before")
-            self._index.upsert(examples)
             self._index.delete([each for each in changes.hashes if each not in there])
             self._index.flush()
             reached("index.written")
@@ -76,9 +76,9 @@ class IndexDerivation:
     ) -> Claim:
         """Write the examples before `end_offset`, then move the checkpoint."""
         self._index.let_others_in()
-        examples = index_feed.examples_between(self._store, claim, end_offset)
-        reached("index.before")
-        self._index.upsert(examples)
+        examples = self._write(
+            lambda: index_feed.examples_between(self._store, claim, end_offset)
+        )
         self._index.flush()
         reached("index.written")
         try:
@@ -93,6 +93,18 @@ class IndexDerivation:
             hashes = [each.content_hash for each in examples]
             index_feed.add_changes(self._store, hashes)
             raise
+
+    def _write(self, look_up: Callable[[], list[Example]]) -> list[Example]:
+        # Others have the index while the endpoint is waited for. What they took out of
+        # it, as a change, must not come back by what was looked up before.
+        while True:
+            examples = look_up()
+            reached("index.before")
+            if self._index.upsert(
+                examples,
+                is_current=lambda: look_up() == examples,  # noqa: B023 - called at once
+            ):
+                return examples
 
 
 def indexing(settings: Settings) -> Opening:

@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import qdrant_edge as edge
 
 from learning_pipeline.errors import (
+    ConfigurationError,
     DependencyUnavailableError,
     IndexChangedError,
     SearchQueryError,
 )
 from learning_pipeline.learning.index.points import text_of
+from learning_pipeline.learning.index.refused_texts import HARMLESS, TolerantEmbedding
 from learning_pipeline.learning.index.texts import checked_query, searchable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from learning_pipeline.learning.index.embeddings import Embeddings
+    from learning_pipeline.learning.retrying import Meanwhile
     from learning_pipeline.model import Example
 
 _WORDS: Final = "bm25:1"
 """Its number changes with whatever changes the words of a text: see `texts`."""
 
 _MEANING: Final = "+dense:"
+_BY_WORDS: Final = "searched by words only"
 REBUILD: Final = "`learning-pipeline index rebuild` makes it anew"
 
 
@@ -61,7 +65,8 @@ class DocumentVectors(NamedTuple):
 
     Attributes:
         words: Which words, by their hashes, and how much each weighs.
-        dense: The meaning; None when the index knows none.
+        dense: The meaning; None when the index knows none, or the endpoint refused
+            this one: it is found by words.
     """
 
     words: edge.SparseVector
@@ -82,6 +87,33 @@ class QueryVectors(NamedTuple):
     words: edge.SparseVector
     dense: list[float] | None
     degraded: str | None
+
+    def fitted(self, kind: Kind) -> QueryVectors:
+        """The same, by words only when an index of this kind has other meanings.
+
+        Raises:
+            SearchQueryError: There is nothing left to search for.
+        """
+        if self.dense is None or len(self.dense) == kind.dimension:
+            return self
+        why = f"{_BY_WORDS}: {_other_dimension(self.dense, kind)}"
+        return self._replace(dense=None, degraded=why).required()
+
+    def required(self) -> QueryVectors:
+        """The same.
+
+        Raises:
+            SearchQueryError: There is nothing in it to search for.
+        """
+        if self.words.indices or self.dense is not None:
+            return self
+        message = (
+            "there is no word in the query: only letters, digits and symbols such as "
+            "emoji can be searched for"
+        )
+        if self.degraded:
+            message = f"{message}; {self.degraded}"
+        raise SearchQueryError(message)
 
 
 class Vectorizer:
@@ -108,7 +140,7 @@ class Vectorizer:
         """
         if self._embeddings is None:
             return Kind()
-        (vector,) = self._embeddings.embed(["dimension"])
+        (vector,) = self._embeddings.embed([HARMLESS])
         return Kind(model=self._embeddings.model, dimension=len(vector))
 
     def why_changed(self, stored: Kind) -> str | None:
@@ -121,31 +153,43 @@ class Vectorizer:
         return f"it was made with {_named(stored.model)}, now there are {_named(model)}"
 
     def of_examples(
-        self, examples: Sequence[Example], kind: Kind
+        self,
+        examples: Sequence[Example],
+        kind: Kind,
+        *,
+        meanwhile: Meanwhile | None = None,
     ) -> list[DocumentVectors]:
         """Vectors for an index of this kind.
 
+        Args:
+            examples: Of which.
+            kind: The index's.
+            meanwhile: Done a few times a second while the endpoint is waited for, and
+                after each request; its errors are raised.
+
         Raises:
             IndexChangedError: The endpoint gives another dimension than the index has.
+            DependencyUnavailableError: It does not answer.
+            ConfigurationError: It refuses all that it is asked.
         """
         texts = [text_of(example) for example in examples]
         meanings: Sequence[list[float] | None] = [None] * len(texts)
         if self._embeddings is not None:
-            meanings = self._embeddings.embed(texts)
+            meanings = TolerantEmbedding(self._embeddings, meanwhile).embed(texts)
             for meaning in meanings:
-                _require_dimension(meaning, kind)
+                if meaning is not None and len(meaning) != kind.dimension:
+                    raise IndexChangedError(_other_dimension(meaning, kind))
         vectors = []
         for text, dense in zip(texts, meanings, strict=True):
             words = self._bm25.embed_document(searchable(text))
             vectors.append(DocumentVectors(words, dense))
         return vectors
 
-    def of_query(self, text: str, kind: Kind) -> QueryVectors:
-        """Vectors to search an index of this kind with.
+    def of_query(self, text: str) -> QueryVectors:
+        """Vectors to search with; asks the endpoint once, and does without it.
 
         Raises:
             SearchQueryError: There is nothing in it to search for.
-            IndexChangedError: The endpoint gives another dimension than the index has.
         """
         text = checked_query(text)
         words = self._bm25.embed_query(searchable(text))
@@ -153,31 +197,20 @@ class Vectorizer:
         degraded = None
         if self._embeddings is not None:
             try:
-                (dense,) = self._embeddings.embed([text])
-            except DependencyUnavailableError as error:
-                degraded = f"searched by words only: {error}"
-            else:
-                _require_dimension(dense, kind)
-        if not words.indices and dense is None:
-            message = (
-                "there is no word in the query: only letters, digits and symbols such "
-                "as emoji can be searched for"
-            )
-            if degraded:
-                message = f"{message}; {degraded}"
-            raise SearchQueryError(message)
-        return QueryVectors(text, words, dense, degraded)
+                (dense,) = self._embeddings.embed([text], attempts=1)
+            except (DependencyUnavailableError, ConfigurationError) as error:
+                # The index by words is whole, whatever is wrong with the endpoint.
+                degraded = f"{_BY_WORDS}: {error}"
+        return QueryVectors(text, words, dense, degraded).required()
 
 
 def _named(model: str | None) -> str:
     return "no embeddings" if model is None else f"embeddings of {model}"
 
 
-def _require_dimension(vector: Sequence[float] | None, kind: Kind) -> None:
-    if vector is not None and len(vector) != kind.dimension:
-        message = (
-            f"the embeddings of {kind.model} have {len(vector)} numbers now, and those "
-            f"in the index {kind.dimension}: set LEARNING_PIPELINE_EMBEDDINGS_MODEL as "
-            f"it was, or {REBUILD}"
-        )
-        raise IndexChangedError(message)
+def _other_dimension(vector: Sequence[float], kind: Kind) -> str:
+    return (
+        f"the embeddings of {kind.model} have {len(vector)} numbers now, and those in "
+        f"the index {kind.dimension}: set LEARNING_PIPELINE_EMBEDDINGS_MODEL as it "
+        f"was, or {REBUILD}"
+    )

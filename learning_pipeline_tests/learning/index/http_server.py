@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 DIMENSION = 26
+DRIP_SECONDS = 0.05
 
 
 @dataclass
@@ -44,12 +45,15 @@ class Answer:
         body: Bytes, or what becomes JSON.
         headers: More headers.
         delay_seconds: Before saying it.
+        drip_from: From which byte on, head included, it comes slowly: one byte each
+            `DRIP_SECONDS`.
     """
 
     status: int = 200
     body: Any = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
+    drip_from: int | None = None
 
     @property
     def content(self) -> bytes:
@@ -125,6 +129,9 @@ class ScriptedServer:
                 answer = script.answer(request)
                 time.sleep(answer.delay_seconds)
                 try:
+                    if answer.drip_from is not None:
+                        self.drip(answer.content, answer.drip_from)
+                        return
                     self.send_response(answer.status)
                     for name, value in answer.headers.items():
                         self.send_header(name, value)
@@ -133,6 +140,14 @@ class ScriptedServer:
                     self.wfile.write(answer.content)
                 except ConnectionError:
                     self.close_connection = True
+
+            def drip(self, content: bytes, start: int) -> None:
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n"
+                whole = head.encode() + content
+                self.wfile.write(whole[:start])
+                for number in range(start, len(whole)):
+                    self.wfile.write(whole[number : number + 1])
+                    time.sleep(DRIP_SECONDS)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = handle_one  # noqa: N815
 

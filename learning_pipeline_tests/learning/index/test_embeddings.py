@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -16,10 +19,11 @@ from learning_pipeline.errors import (
     ConfigurationError,
     DependencyUnavailableError,
     IndexChangedError,
+    SearchQueryError,
 )
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index.embeddings import Embeddings
-from learning_pipeline.learning.index.retrying import ATTEMPTS, retry_after_seconds
+from learning_pipeline.learning.retrying import ATTEMPTS, retry_after_seconds
 from learning_pipeline_tests.learning.index.conftest import MakeHome, MakeSettings
 from learning_pipeline_tests.learning.index.http_server import (
     Answer,
@@ -140,6 +144,19 @@ GARBAGE = {
     "null": one([None]),
     "infinite": Answer(body=b'{"data":[{"index":0,"embedding":[1e999]}]}'),
     "too large": one([1e300, 1e300]),
+    "too large to be summed": one([1e154] * 26),
+    "too large for 32 bits": one([1e39, 1.0]),
+    "too large to be divided by": one([1e20, 1.0]),
+    "too small to be divided by": one([1e-25, 0.0]),
+    "nested deeply": Answer(
+        body=b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b',"data":[]}'
+    ),
+    "an error nested deeply": Answer(
+        500, body=b'{"error":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    ),
+    "compressed": Answer(
+        body=gzip.compress(one([1.0]).content), headers={"Content-Encoding": "gzip"}
+    ),
     "empty": one([]),
     "zero": one([0.0, 0.0]),
     "endless": Answer(body=one([1.0]).content + b" " * (2 * 1024 * 1024)),
@@ -172,6 +189,48 @@ def test_a_slow_endpoint_is_given_up(
     client = make_embeddings(embeddings_timeout_seconds=0.05)
     with pytest.raises(DependencyUnavailableError, match=r"no answer within 0\.05 s"):
         client.embed(["text"])
+
+
+@pytest.mark.parametrize("drip_from", [10, 60], ids=["head", "body"])
+def test_an_endpoint_that_drips_is_given_up(
+    http_server: ScriptedServer,
+    make_embeddings: MakeEmbeddings,
+    breakers: Breakers,
+    drip_from: int,
+) -> None:
+    """No pause between two bytes is too long; all of them are. No thread is left."""
+    http_server.say(Answer(body=b" " * 2_000, drip_from=drip_from))
+    client = make_embeddings(embeddings_timeout_seconds=0.3)
+    began = time.monotonic()
+    with pytest.raises(DependencyUnavailableError, match=r"no answer within 0\.3 s"):
+        client.embed(["text"])
+    assert time.monotonic() - began < 5
+    counts = {state.name: state.failure_count for state in breakers.states()}
+    assert counts["embeddings"] == ATTEMPTS
+    deadline = time.monotonic() + 5
+    while any(each.name == "within-deadline" for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    http_server.say(one([1.0]))
+    assert client.embed(["text"]) == [[1.0]]
+
+
+def test_a_bomb_is_not_unpacked(
+    http_server: ScriptedServer, make_embeddings: MakeEmbeddings
+) -> None:
+    """It is asked not to be, and what comes all the same is not looked into."""
+    bomb = gzip.compress(b" " * 64 * 1024 * 1024)
+    http_server.say(Answer(body=bomb, headers={"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DependencyUnavailableError, match="is compressed"):
+            make_embeddings().embed(["text"])
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert {each.headers["accept-encoding"] for each in http_server.requests} == {
+        "identity"
+    }
 
 
 def test_an_endpoint_that_is_down_opens_the_breaker(
@@ -228,16 +287,52 @@ def test_the_key_is_nowhere_to_be_read(make_settings: MakeSettings) -> None:
 def test_another_dimension_needs_a_rebuild(
     make_home: MakeHome, embeddings: Embeddings, embedding_server: ScriptedServer
 ) -> None:
-    """It does not open the breaker: the endpoint works."""
+    """To write; a search goes by words meanwhile, and says why."""
     home = make_home(embeddings)
     home.create()
-    embedding_server.answer = _of_three_numbers
     with home.open("a test") as index:
-        for action in (lambda: index.upsert([example(1)]), lambda: index.search("x")):
-            with pytest.raises(IndexChangedError, match="index rebuild") as caught:
-                action()
-            assert "3 numbers now" in str(caught.value)
-        assert index.count() == 0
+        index.upsert([example(1), example(2)])
+        embedding_server.answer = _of_three_numbers
+        with pytest.raises(IndexChangedError, match="index rebuild") as caught:
+            index.upsert([example(3)])
+        assert "3 numbers now" in str(caught.value)
+        assert index.count() == 2
+        found = index.search("number1")
+        with pytest.raises(SearchQueryError, match="3 numbers now"):
+            index.search("!?")
+    assert len(found.hits) == 1
+    assert "by words only" in (found.degraded or "")
+    assert "3 numbers now" in (found.degraded or "")
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 404])
+def test_a_search_goes_by_words_when_the_endpoint_refuses(
+    make_home: MakeHome,
+    embeddings: Embeddings,
+    embedding_server: ScriptedServer,
+    status: int,
+) -> None:
+    """The index by words is whole, whatever is wrong with the settings."""
+    home = make_home(embeddings)
+    home.create()
+    with home.open("a test") as index:
+        index.upsert([example(1), example(2)])
+        embedding_server.say(Answer(status))
+        found = index.search("number1")
+    assert len(found.hits) == 1
+    assert f"by words only: the embeddings endpoint refuses: it answered {status}" in (
+        found.degraded or ""
+    )
+
+
+def test_a_query_is_embedded_with_one_try(
+    make_home: MakeHome, embeddings: Embeddings, embedding_server: ScriptedServer
+) -> None:
+    """Somebody waits for it."""
+    home = make_home(embeddings)
+    embedding_server.say(Answer(503))
+    assert home.vectors_of("words").dense is None
+    assert len(embedding_server.requests) == 1
 
 
 def test_without_the_endpoint_a_search_goes_by_words_and_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,10 @@ from learning_pipeline.errors import (
 )
 from learning_pipeline.learning.breakers import Breakers
 from learning_pipeline.learning.index import index_home
-from learning_pipeline.learning.index.retrying import ATTEMPTS
 from learning_pipeline.learning.index.server import ServerHome
 from learning_pipeline.learning.index.server_calls import connect
 from learning_pipeline.learning.index.vectors import Vectorizer
+from learning_pipeline.learning.retrying import ATTEMPTS
 from learning_pipeline.settings import Settings
 from learning_pipeline_tests.learning.index.conftest import MakeSettings
 from learning_pipeline_tests.learning.index.http_server import (
@@ -261,14 +262,17 @@ def test_a_refusal_is_told_at_once(
 ) -> None:
     """It is a wrong setting: the breaker stays closed."""
     http_server.say(Answer(status, {"status": {"error": "text: secret"}}))
-    expected = IndexMissingError if status == 404 else ConfigurationError
     for _ in range(6):
-        with pytest.raises(expected) as caught:
+        with pytest.raises(ConfigurationError) as caught:
             home.identity()
     assert len(http_server.requests) == 6
     assert "secret" not in str(caught.value)
     if status in {401, 403}:
         assert "LEARNING_PIPELINE_QDRANT_API_KEY" in str(caught.value)
+    if status == 404:
+        assert "no Qdrant server" in str(caught.value)
+        assert "LEARNING_PIPELINE_QDRANT_URL" in str(caught.value)
+        assert "index rebuild" not in str(caught.value)
     assert {state.state for state in breakers.states()} == {"closed"}
 
 
@@ -278,8 +282,20 @@ def test_a_refusal_is_told_at_once(
         Answer(body=b"<html>It works!</html>"),
         Answer(body={"result": {"exists": "perhaps"}}),
         Answer(429, headers={"Retry-After": "soon"}),
+        Answer(body={}),
+        Answer(body=b"null"),
+        Answer(body={"result": None}),
+        Answer(body=b"[" * 200_000 + b"]" * 200_000),
     ],
-    ids=["no JSON", "another object", "no seconds"],
+    ids=[
+        "no JSON",
+        "another object",
+        "no seconds",
+        "empty",
+        "null",
+        "no result",
+        "nested deeply",
+    ],
 )
 def test_garbage_is_a_failure(
     http_server: ScriptedServer, home: ServerHome, answer: Answer
@@ -289,6 +305,44 @@ def test_garbage_is_a_failure(
     with pytest.raises(DependencyUnavailableError):
         home.identity()
     assert len(http_server.requests) == ATTEMPTS
+
+
+def test_garbage_in_any_answer_is_a_failure(
+    http_server: ScriptedServer, home: ServerHome
+) -> None:
+    """Also once it has shown that it is a Qdrant server."""
+    http_server.answer = qdrant(KNOWN)
+    with home.open("a test") as index:
+        for action in (
+            index.count,
+            lambda: list(index.places()),
+            lambda: index.search("words"),
+        ):
+            http_server.say(Answer(body={}))
+            with pytest.raises(DependencyUnavailableError):
+                action()
+
+
+def test_a_collection_that_is_gone_is_told(
+    http_server: ScriptedServer, home: ServerHome
+) -> None:
+    """Removed while it was open."""
+    http_server.answer = qdrant(KNOWN)
+    with home.open("a test") as index:
+        http_server.say(Answer(404))
+        with pytest.raises(IndexMissingError, match="index rebuild"):
+            index.count()
+
+
+def test_a_server_that_drips_is_given_up(
+    http_server: ScriptedServer, home: ServerHome
+) -> None:
+    """`QDRANT_TIMEOUT_SECONDS` is for all of a request."""
+    http_server.say(Answer(body=b" " * 2_000, drip_from=60))
+    began = time.monotonic()
+    with pytest.raises(DependencyUnavailableError, match="no answer within 1 s"):
+        home.identity()
+    assert time.monotonic() - began < 10
 
 
 def test_the_server_says_when_to_come_back(
