@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
-import stamina
 from pydantic import SecretStr
 
 from learning_pipeline import logs
@@ -20,13 +19,20 @@ from learning_pipeline.errors import (
     StoreError,
 )
 from learning_pipeline.learning.breakers import PROPOSALS_ENDPOINT, unavailable
+from learning_pipeline.learning.deadline import DeadlineExceededError
+from learning_pipeline.learning.http_requests import TimedRequests, Trace
 from learning_pipeline.learning.proposals.composing import PROPOSED, Proposal
 from learning_pipeline.learning.proposals.listing import list_proposals
+from learning_pipeline.learning.retrying import (
+    ATTEMPTS,
+    FIRST_WAIT_SECONDS,
+    Call,
+    Result,
+    retried,
+    retry_after_seconds,
+)
 from learning_pipeline.store import Store, utc_now
 from learning_pipeline.store.proposals import StoredDecision, mark_posted
-
-Call = Callable[[Callable[[], None]], None]
-"""Runs what it is given, or refuses to: `Breaker.call` is one."""
 
 _TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)})
 
@@ -35,14 +41,15 @@ class PostPolicy(msgspec.Struct, frozen=True):
     """How patient posting is.
 
     Attributes:
-        timeout_seconds: For connecting, and between two bytes of an answer.
+        timeout_seconds: For a request in all.
         attempt_count: Attempts per proposal.
-        wait_seconds: Before the second attempt; doubles from there.
+        wait_seconds: Before the second attempt; doubles from there. An endpoint may
+            ask for more, by `Retry-After`.
     """
 
     timeout_seconds: float = 10.0
-    attempt_count: int = 3
-    wait_seconds: float = 0.5
+    attempt_count: int = ATTEMPTS
+    wait_seconds: float = FIRST_WAIT_SECONDS
 
 
 class PostFailure(msgspec.Struct, frozen=True):
@@ -83,7 +90,7 @@ def post_proposals(  # noqa: PLR0913 - keyword-only, named at each call
         store: Where the proposals are.
         url: The endpoint, `http://` or `https://`.
         api_key: Sent to it, if any.
-        call: Runs each post; what it raises is the proposal's failure.
+        call: Runs each attempt; what it raises is the proposal's failure.
         policy: How patient to be.
         dry_run: Post nothing.
 
@@ -109,10 +116,10 @@ def post_proposals(  # noqa: PLR0913 - keyword-only, named at each call
     posted: list[str] = []
     failures: list[PostFailure] = []
     with httpx.Client(timeout=chosen.timeout_seconds, headers=headers) as client:
+        endpoint = _Endpoint(client, url, chosen, call or _just_call)
         for proposal in waiting:
-            endpoint = _Endpoint(client, url, chosen)
             try:
-                (call or _just_call)(lambda: endpoint.post(proposal))  # noqa: B023 - called at once
+                endpoint.post(proposal)
             except StoreError:
                 raise
             except LearningPipelineError as error:
@@ -149,56 +156,71 @@ def endpoint_name(url: str) -> str:
 
 
 class _Endpoint:
-    def __init__(self, client: httpx.Client, url: str, policy: PostPolicy) -> None:
+    def __init__(
+        self, client: httpx.Client, url: str, policy: PostPolicy, call: Call
+    ) -> None:
         self._client = client
         self._url = url
         self._policy = policy
+        self._call = call
+        self._in_time = TimedRequests(policy.timeout_seconds)
 
     def post(self, proposal: Proposal) -> None:
-        for attempt in stamina.retry_context(
-            on=DependencyUnavailableError,
+        retried(
+            self._call,
+            lambda: self._post_once(proposal),
             attempts=self._policy.attempt_count,
-            timeout=None,
-            wait_initial=self._policy.wait_seconds,
-            wait_max=max(self._policy.wait_seconds, 5.0),
-            wait_jitter=self._policy.wait_seconds,
-        ):
-            with attempt:
-                self._post_once(proposal)
+            wait_seconds=self._policy.wait_seconds,
+        )
 
     def _post_once(self, proposal: Proposal) -> None:
-        try:
+        content = msgspec.json.encode(_task(proposal))
+
+        def send(trace: Trace) -> httpx.Response:
             # The body is not read: an endless one would fill the memory.
             with self._client.stream(
                 "POST",
                 self._url,
-                content=msgspec.json.encode(_task(proposal)),
+                content=content,
                 headers={"Idempotency-Key": proposal.proposal_id},
+                extensions={"trace": trace},
             ) as response:
-                status = response.status_code
-        except httpx.HTTPError as error:
+                return response
+
+        try:
+            response = self._in_time(send)
+        except (DeadlineExceededError, httpx.TimeoutException):
+            seconds = self._policy.timeout_seconds
+            raise self._unavailable(f"no answer within {seconds:g} s") from None
+        except (httpx.HTTPError, UnicodeError) as error:
             # Not chained: its request holds the headers, and the key among them.
             raise self._unavailable(
                 f"it cannot be reached or does not speak HTTP, {type(error).__name__}"
             ) from None
+        status = response.status_code
         if httpx.codes.is_success(status):
             return
         if status in _TRY_AGAIN:
-            raise self._unavailable(f"it answered {status}")
+            asked = retry_after_seconds(response.headers.get("Retry-After"))
+            raise self._unavailable(f"it answered {status}", asked)
         raise ProposalPostError(
             f"{endpoint_name(self._url)} refused it with {status}; it is posted again "
             "the next time. Look at PROPOSALS_URL, and for 401 or 403 at "
             "PROPOSALS_API_KEY."
         )
 
-    def _unavailable(self, cause: str) -> DependencyUnavailableError:
+    def _unavailable(
+        self, cause: str, retry_after_seconds: float | None = None
+    ) -> DependencyUnavailableError:
         return unavailable(
-            PROPOSALS_ENDPOINT, f"{cause}, at {endpoint_name(self._url)}"
+            PROPOSALS_ENDPOINT,
+            f"{cause}, at {endpoint_name(self._url)}",
+            retry_after_seconds=retry_after_seconds,
         )
 
 
-def _just_call(post: Callable[[], None]) -> None:
-    post()
+def _just_call(post: Callable[[], Result]) -> Result:
+    return post()
 
 
 def _headers(api_key: SecretStr | None) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,6 +49,8 @@ class Endpoint:
         self.requests: list[tuple[dict[str, str], Any]] = []
         self.answers: list[int | bytes | None] = []
         self.always: int | bytes | None = 202
+        self.retry_after = ""
+        self.drip_seconds = 0.0
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,16 +60,27 @@ class Endpoint:
                 endpoint.requests.append((headers, json.loads(body)))
                 answers = endpoint.answers
                 answer = answers.pop(0) if answers else endpoint.always
-                if answer is None:
+                if endpoint.drip_seconds:
+                    self.drip()
+                elif answer is None:
                     endpoint.gone.wait(5)
                 elif isinstance(answer, bytes):
                     self.wfile.write(answer)
                 else:
                     self.send_response(answer)
                     self.send_header("Location", "/elsewhere")
+                    if endpoint.retry_after:
+                        self.send_header("Retry-After", endpoint.retry_after)
                     self.end_headers()
                     self.wfile.write(b"\xff garbage")
                 self.close_connection = True
+
+            def drip(self) -> None:
+                with contextlib.suppress(ConnectionError):
+                    for each in b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 200:
+                        self.wfile.write(bytes([each]))
+                        if endpoint.gone.wait(endpoint.drip_seconds):
+                            return
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -171,7 +186,7 @@ def test_what_passes_by_itself_is_tried_again(
     ("answer", "said", "attempts"),
     [
         (500, "answered 500", 2),
-        (None, "ReadTimeout", 2),
+        (None, "no answer within 0.3 s", 2),
         (b"garbage\r\n\r\n", "RemoteProtocolError", 2),
         (b"", "RemoteProtocolError", 2),
         (400, "refused it with 400", 1),
@@ -252,7 +267,46 @@ def test_a_breaker_leaves_an_endpoint_alone_that_keeps_failing(
     assert len(endpoint.requests) == 2
     endpoint.always = 500
     assert len(post(proposed, endpoint.url, call=call).failures) == 2
-    assert len(endpoint.requests) == 2 + HASTY.attempt_count
+    assert len(endpoint.requests) == 2 + 1
+
+
+def test_each_attempt_counts_for_the_breaker(
+    proposed: Store, endpoint: Endpoint
+) -> None:
+    """Two of two proposals are four, of which the last is not made."""
+    call = Breakers(proposed, Settings(breaker_failures=3)).of(PROPOSALS_ENDPOINT).call
+    endpoint.always = 500
+    first, second = post(proposed, endpoint.url, call=call).failures
+    assert len(endpoint.requests) == 3
+    assert "failure 2 in a row" in first.why
+    assert "left alone" in second.why
+
+
+def test_an_endpoint_says_when_to_come_back(
+    proposed: Store, endpoint: Endpoint
+) -> None:
+    """`Retry-After` is waited for, unless it asks for more patience than there is."""
+    endpoint.retry_after = "1"
+    endpoint.answers = [503, 200, 200]
+    began = time.monotonic()
+    assert len(post(proposed, endpoint.url).posted) == 2
+    assert time.monotonic() - began >= 1
+    other = endpoint.url.replace("tasks", "other")
+    endpoint.retry_after = "3600"
+    endpoint.always = 429
+    assert len(post(proposed, other).failures) == 2
+    assert len(endpoint.requests) == 3 + 2
+
+
+def test_an_endpoint_that_drips_is_given_up(
+    proposed: Store, endpoint: Endpoint
+) -> None:
+    """The time is for all of a request, not from byte to byte."""
+    endpoint.drip_seconds = 0.1
+    began = time.monotonic()
+    first, _ = post(proposed, endpoint.url).failures
+    assert "no answer within 0.3 s" in first.why
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
