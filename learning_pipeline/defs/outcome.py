@@ -19,6 +19,7 @@ from learning_pipeline.errors import (
     LearningPipelineError,
 )
 from learning_pipeline.model import Progress
+from learning_pipeline.stages.names import UPSTREAM_OF
 from learning_pipeline.store import Claim
 
 MAX_FAILURES_SHOWN = 10
@@ -79,6 +80,7 @@ class StepOutcome:
         more = len(self.failures) - len(shown)
         if more:
             lines.append(f"- and {more} more, each with a line in the log")
+        lines += _left_out(context.asset_key.to_user_string())
         log.error("run_failed", failed_count=len(self.failures), file_count=total)
         raise dg.Failure(
             description=(
@@ -129,6 +131,17 @@ class StepOutcome:
                 },
             }
         )
+
+
+def _left_out(stage: str) -> list[str]:
+    following = [name for name, upstream in UPSTREAM_OF.items() if upstream == stage]
+    if not following:
+        return []
+    what = (
+        f"What follows ({', '.join(following)}) is left out of this run by Dagster: "
+        "the sensor asks for it, or run `learning-pipeline process`"
+    )
+    return [what]
 
 
 def forbid_retries(context: dg.OutputContext) -> None:

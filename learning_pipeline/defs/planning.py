@@ -52,16 +52,25 @@ class UnreadFile(msgspec.Struct, frozen=True):
         file: As it was found.
         checkpoint: Where the stage stands in it, if it ever read of it.
         is_read: Whether only stages are behind that read what others committed.
+        behind: The same for those stages, when they are behind too.
+        is_beside: Whether it is the `behind` of another.
     """
 
     file: FileStatus
     checkpoint: Checkpoint | None
     is_read: bool = False
+    behind: UnreadFile | None = None
+    is_beside: bool = False
 
     @property
     def partition(self) -> str:
         """Its partition key."""
         return self.file.partition
+
+    @property
+    def ask_key(self) -> str:
+        """Under what it is remembered: no partition key has a blank in it."""
+        return f" {self.partition}" if self.is_beside else self.partition
 
     @property
     def lag_bytes(self) -> int:
@@ -132,7 +141,11 @@ def files_to_learn(
             offset=behind.offset,
         )
         file = there.get(behind.partition, gone)
-        found.setdefault(behind.partition, UnreadFile(file, checkpoint, is_read=True))
+        read = UnreadFile(file, checkpoint, is_read=True)
+        before = found.setdefault(behind.partition, read)
+        if not before.is_read and before.behind is None:
+            beside = msgspec.structs.replace(read, is_beside=True)
+            found[behind.partition] = msgspec.structs.replace(before, behind=beside)
     return sorted(found.values(), key=lambda each: (-each.lag_bytes, each.partition))
 
 
@@ -163,14 +176,18 @@ def choose(
 
     A file that changed since it was asked for, or of which something was read, is
     asked for at once; one that did not, whose run must have failed, after a pause
-    that doubles each time.
+    that doubles each time. Meanwhile what was read of it is taken over: Dagster leaves
+    out what follows a step that fails.
     """
-    return [
-        found
-        for found in unread
-        if found.partition not in busy
-        and not _pauses(found, asks.get(found.partition), now)
-    ]
+    chosen = []
+    for found in unread:
+        if found.partition in busy:
+            continue
+        for need in (found, found.behind):
+            if need is not None and not _pauses(need, asks.get(need.ask_key), now):
+                chosen.append(need)
+                break
+    return chosen
 
 
 def remember(
@@ -193,14 +210,15 @@ def remember(
         a pause, in its turn.
     """
     remembered = {
-        found.partition: asks[found.partition]
+        need.ask_key: asks[need.ask_key]
         for found in unread
-        if found.partition in asks
+        for need in (found, found.behind)
+        if need is not None and need.ask_key in asks
     }
     for found in asked:
-        before = asks.get(found.partition)
+        before = asks.get(found.ask_key)
         count = before.count + 1 if before and _stood_still(found, before) else 1
-        remembered[found.partition] = Ask(
+        remembered[found.ask_key] = Ask(
             *_position(found), found.file.signature, count, int(now)
         )
     if len(remembered) <= MAX_ASKS:

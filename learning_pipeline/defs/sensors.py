@@ -59,7 +59,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the sensor remembers from one tick to the next.
 
     Attributes:
-        asks: By partition key; of files that are not read to their ends yet.
+        asks: By `UnreadFile.ask_key`; of files that are not read to their ends yet.
         problems: Digest of the paths that were left out, as they were last logged.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -96,6 +97,33 @@ def test_stages_can_be_materialised_one_by_one(bench: Workbench) -> None:
         assert bench.run([key], stages=[stage]).success, number
     assert bench.run([key], stages=list(UPSTREAM_OF)).success
     assert bench.pipeline.index_problems() == []
+
+
+def test_what_was_read_of_a_file_that_fails_is_learned_from(bench: Workbench) -> None:
+    """Dagster leaves out what follows a failed step: the sensor asks for that alone."""
+    key = bench.copy_real_file()
+    damaged = bench.pipeline.telemetry / f"{key}.1.gz"
+    damaged.write_bytes(gzip.compress(b"{}")[:-4])
+    ticker = Ticker(bench)
+    assert len(ticker.requests()) == 1
+    failed = bench.run([key])
+    assert "finetuning_examples, pattern_index" in failure_text(failed)
+    assert len(bench.pipeline.export()) > REAL_QUALITY
+    assert bench.pipeline.example_contents() == []
+    # It read of the file, and is asked to go on with it; which fails again.
+    assert len(ticker.requests()) == 1
+    assert not bench.run([key]).success
+    result = ticker.tick()
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or ()
+    assert request.asset_selection == [EXAMPLES, INDEX]
+    assert bench.run([key], stages=list(UPSTREAM_OF)).success
+    assert len(bench.pipeline.example_contents()) == REAL_QUALITY
+    assert bench.pipeline.index_problems() == []
+    # Then the file itself again, after its pause.
+    assert ticker.requests() == []
+    ticker.after = timedelta(minutes=2)
+    assert len(ticker.requests()) == 1
 
 
 def test_learning_goes_on_while_the_index_waits_and_it_catches_up(
