@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 MEMORY = ":memory:"
 _WAIT_SECONDS = 5.0
+
+
+def is_store_url(url: str) -> bool:
+    """Whether it is a URL, and one of a database that a store can be in."""
+    try:
+        return make_url(url).get_backend_name() in {"sqlite", "postgresql"}
+    except ArgumentError:
+        return False
 
 
 def sqlite_path(url: str) -> Path | None:

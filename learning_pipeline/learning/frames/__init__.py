@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Self, TypedDict, Unpack, overload
 
 import pandas as pd
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from learning_pipeline.errors import ConfigurationError, StoreUnavailableError
 from learning_pipeline.learning.frames.columns import (
@@ -32,7 +30,7 @@ from learning_pipeline.store.chunks import (
     measurement_chunks,
     pattern_chunks,
 )
-from learning_pipeline.store.read_only import sqlite_path
+from learning_pipeline.store.read_only import is_store_url, sqlite_path
 
 
 class Filters(TypedDict, total=False):
@@ -264,11 +262,7 @@ class TelemetryFrame:
 def _checked(store_url: str | None) -> str | None:
     if not store_url:
         return None
-    try:
-        is_known = make_url(store_url).get_backend_name() in {"sqlite", "postgresql"}
-    except ArgumentError:
-        is_known = False
-    if not is_known:
+    if not is_store_url(store_url):
         # Not shown: it may hold a password.
         message = (
             "store_url is no URL of a state database: give "
