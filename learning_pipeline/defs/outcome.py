@@ -134,7 +134,10 @@ class StepOutcome:
 
 
 def _left_out(stage: str) -> list[str]:
-    following = [name for name, upstream in UPSTREAM_OF.items() if upstream == stage]
+    following: list[str] = []
+    for name, upstream in UPSTREAM_OF.items():
+        if upstream in {stage, *following}:
+            following.append(name)
     if not following:
         return []
     what = (
