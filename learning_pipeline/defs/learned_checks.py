@@ -5,7 +5,11 @@ import dagster as dg
 from learning_pipeline.defs.assets import finetuning_examples, pattern_index
 from learning_pipeline.defs.checks import MAX_SHOWN
 from learning_pipeline.learning.breakers import Breakers
-from learning_pipeline.learning.report.wording import breakers_said, counted
+from learning_pipeline.learning.report.wording import (
+    breakers_said,
+    counted,
+    failing_said,
+)
 from learning_pipeline.settings import load_settings
 from learning_pipeline.store import Store
 from learning_pipeline.store.behind import partitions_behind
@@ -69,7 +73,7 @@ def index_lag(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         problems.append(f"{len(behind) - MAX_SHOWN} more files behind")
     if change_count:
         problems.append(f"{counted(change_count, 'change')} to be made in the index")
-    because = breakers_said(states)
+    because = breakers_said(states) or failing_said(states)
     if problems and not because:
         because = ["no service is known to be down: another run may be under way"]
     context.log.debug("%s files behind, %s changes", len(behind), change_count)

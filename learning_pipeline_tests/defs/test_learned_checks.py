@@ -7,12 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from learning_pipeline.defs import build_definitions
+from learning_pipeline.errors import DependencyUnavailableError
+from learning_pipeline.learning.breakers import Breakers, unavailable
+from learning_pipeline.settings import load_settings
+from learning_pipeline.stages.names import ALL_STAGES
 from learning_pipeline.store import Store, example_checks
 from learning_pipeline.store.index_feed import add_changes
 from learning_pipeline.testing.generator import generate_lines
 from learning_pipeline_tests.defs.workbench import REAL_QUALITY, Workbench
-
-pytestmark = pytest.mark.usefixtures("all_stages")
 
 pytestmark = pytest.mark.usefixtures("all_stages")
 
@@ -137,3 +139,24 @@ def test_changes_that_wait_warn_until_they_are_made(learned: Workbench) -> None:
     assert "2 changes to be made in the index" in (found.description or "")
     assert "another run may be under way" in (found.description or "")
     assert evaluations(learned.run(["a.jsonl"]))[INDEX].passed
+
+
+def test_why_the_index_lags_is_said_before_a_breaker_opens(
+    learned: Workbench,
+) -> None:
+    """At the first outage already; without one, another run may be at it."""
+    learned.write("c.jsonl", b"".join(generate_lines(20, seed=5)))
+    assert learned.run(["c.jsonl"], stages=list(ALL_STAGES[:-1])).success
+    found = checked_again(learned)[INDEX]
+    assert "another run may be under way" in (found.description or "")
+    with learned.store() as store:
+        breaker = Breakers(store, load_settings()).of("qdrant")
+        with pytest.raises(DependencyUnavailableError):
+            breaker.call(refused)
+    found = checked_again(learned)[INDEX]
+    assert "qdrant failed 1 time in a row: refused" in (found.description or "")
+
+
+def refused() -> None:
+    """A call to a service that is down."""
+    raise unavailable("qdrant", "refused")

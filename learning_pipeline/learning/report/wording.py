@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from learning_pipeline.learning.report.labels import shown_bytes, shown_label
 from learning_pipeline.store.breakers import CLOSED
+from learning_pipeline.store.index_feed import INDEX_STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from learning_pipeline.learning.report.facts import DeadLetterFacts, ReportFacts
     from learning_pipeline.learning.report.index_state import IndexFacts
+    from learning_pipeline.stages.fleet import StageProgress
     from learning_pipeline.store.breakers import BreakerState
 
 MAX_CAUSE_CHARS = 300
@@ -103,12 +105,23 @@ def breakers_said(states: Iterable[BreakerState]) -> list[str]:
 def breaker_said(state: BreakerState) -> str:
     """A service's breaker, in a line."""
     since = f" since {state.opened_at}" if state.opened_at else ""
-    cause = (
-        f": {shown_label(state.last_error, MAX_CAUSE_CHARS)}"
-        if state.last_error
-        else ""
-    )
-    return f"{shown_label(state.name)} is {state.state}{since}{cause}"
+    return f"{shown_label(state.name)} is {state.state}{since}{_cause_said(state)}"
+
+
+def failing_said(states: Iterable[BreakerState]) -> list[str]:
+    """What services failed last, though not so often that they are left alone."""
+    return [
+        f"{shown_label(each.name)} failed {counted(each.failure_count, 'time')} in a "
+        f"row{_cause_said(each)}"
+        for each in states
+        if each.failure_count
+    ]
+
+
+def _cause_said(state: BreakerState) -> str:
+    if not state.last_error:
+        return ""
+    return f": {shown_label(state.last_error, MAX_CAUSE_CHARS)}"
 
 
 def proposals_said(facts: ReportFacts) -> str:
@@ -118,6 +131,12 @@ def proposals_said(facts: ReportFacts) -> str:
         f"{counted(by_status['proposed'], 'proposal')} to decide about, "
         f"{by_status['preliminary']:,} preliminary"
     )
+
+
+def row_count(facts: ReportFacts, stage: StageProgress) -> int:
+    """What a stage has made; of the search index points, and no duplicates."""
+    is_index = stage.stage == INDEX_STAGE
+    return facts.examples.indexed_count if is_index else stage.row_count
 
 
 def counted(count: int, what: str) -> str:
