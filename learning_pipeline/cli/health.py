@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from learning_pipeline.errors import LearningPipelineError
+from learning_pipeline.errors import DatasetManifestError, LearningPipelineError
 from learning_pipeline.extraction.registry import load_extractors
 from learning_pipeline.settings import Settings
 from learning_pipeline.stages.audit import file_position, range_problems
@@ -55,6 +55,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     yield _free_space(settings)
     yield from database_checks(settings)
     yield _leftovers(settings)
+    yield _dataset(settings)
     yield _dagster_home(settings)
     yield _extractors()
 
@@ -217,6 +218,27 @@ def _leftovers(settings: Settings) -> Check:
         f"half made by a process that was killed: {', '.join(map(str, found))}",
         "delete them while nothing runs",
     )
+
+
+def _dataset(settings: Settings) -> Check:
+    # It takes a while to import.
+    from learning_pipeline.learning.dataset import (  # noqa: PLC0415
+        differing_files,
+        kept_manifest_path,
+    )
+
+    manifest = kept_manifest_path(settings.state_dir)
+    remedy = "materialise finetuning_dataset again"
+    if not manifest.exists():
+        return Check("dataset", Level.OK, f"{manifest} is not there yet")
+    try:
+        found = differing_files(manifest)
+    except DatasetManifestError as error:
+        return Check("dataset", Level.PROBLEM, str(error), remedy)
+    if not found:
+        return Check("dataset", Level.OK, "its files are those of its manifest")
+    detail = f"not as {manifest} says: {', '.join(found)}"
+    return Check("dataset", Level.PROBLEM, detail, remedy)
 
 
 def _dagster_home(settings: Settings) -> Check:

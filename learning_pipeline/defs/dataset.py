@@ -12,9 +12,10 @@ from learning_pipeline.settings import Settings, load_settings
 from learning_pipeline.store import Store, free_space_guard
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from learning_pipeline.learning.dataset import DatasetManifest
 
-FOLDER = "dataset"
 MAX_SHOWN = 50
 
 
@@ -27,7 +28,7 @@ def finetuning_dataset() -> dg.MaterializeResult[None]:
     """
     settings = load_settings()
     try:
-        manifest = _write(settings)
+        folder, manifest = _write(settings)
     except LearningPipelineError as error:
         raise dg.Failure(
             description=str(error), allow_retries=error.retryable
@@ -39,24 +40,26 @@ def finetuning_dataset() -> dg.MaterializeResult[None]:
                 "was there is whole"
             )
         ) from error
-    return dg.MaterializeResult(metadata=_metadata(settings, manifest))
+    return dg.MaterializeResult(metadata=_metadata(settings, folder, manifest))
 
 
-def _write(settings: Settings) -> DatasetManifest:
+def _write(settings: Settings) -> tuple[Path, DatasetManifest]:
     # pyarrow and what counts tokens take a second to import.
     from learning_pipeline.learning.dataset import (  # noqa: PLC0415
         configured_options,
+        dataset_folder,
         write_dataset,
     )
 
     free_space_guard(settings)()
+    folder = dataset_folder(settings.state_dir)
     with Store(settings.resolved_store_url) as store:
-        return write_dataset(
-            store, configured_options(settings), settings.state_dir / FOLDER
-        )
+        return folder, write_dataset(store, configured_options(settings), folder)
 
 
-def _metadata(settings: Settings, manifest: DatasetManifest) -> dict[str, Any]:
+def _metadata(
+    settings: Settings, folder: Path, manifest: DatasetManifest
+) -> dict[str, Any]:
     files = [
         dg.TableRecord(
             {
@@ -70,7 +73,7 @@ def _metadata(settings: Settings, manifest: DatasetManifest) -> dict[str, Any]:
         for each in manifest.files
     ]
     metadata: dict[str, Any] = {
-        "folder": dg.MetadataValue.path(str((settings.state_dir / FOLDER).absolute())),
+        "folder": dg.MetadataValue.path(str(folder.absolute())),
         "example_count": manifest.example_count,
         "duplicate_count": manifest.duplicate_count,
         "has_enough_to_train": manifest.has_enough,

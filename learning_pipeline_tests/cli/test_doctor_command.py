@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from learning_pipeline.learning.dataset import (
+    DatasetOptions,
+    dataset_folder,
+    write_dataset,
+)
+from learning_pipeline.store import Store
 from learning_pipeline_tests.cli.command import run
 from learning_pipeline_tests.pipeline import Pipeline
 
@@ -41,7 +48,7 @@ def test_all_is_well_after_a_run(processed: Pipeline) -> None:
     completed = run(processed, "doctor")
     assert completed.code == 0
     lines = completed.output.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert {line.split()[0] for line in lines} == {"ok"}
     assert contents(processed.folder) == before
 
@@ -136,6 +143,25 @@ def test_what_may_be_so_on_purpose_is_a_warning(processed: Pipeline) -> None:
         "telemetry",
         "leftovers",
     }
+
+
+def test_a_dataset_of_which_a_kill_left_half_is_a_problem(
+    learned_once: Pipeline, tmp_path: Path
+) -> None:
+    """Files of two datasets side by side, told by the digests of the manifest."""
+    shutil.copytree(learned_once.folder, tmp_path, dirs_exist_ok=True)
+    learned = Pipeline(tmp_path, learned_once.settings)
+    folder = dataset_folder(learned.state)
+    with Store(learned.store_url) as store:
+        write_dataset(store, DatasetOptions(validation_share=0.3), folder)
+    assert levels(learned)["dataset"] == "ok"
+    with (folder / "dataset.train.jsonl").open("ab") as file:
+        file.write(b"{}\n")
+    completed = run(learned, "doctor")
+    assert completed.code == 1
+    assert "dataset.manifest.json says: dataset.train.jsonl" in completed.output
+    (folder / "dataset.manifest.json").write_text("[]")
+    assert levels(learned)["dataset"] == "problem"
 
 
 def test_too_little_free_space_is_a_problem(processed: Pipeline) -> None:

@@ -12,7 +12,11 @@ from learning_pipeline.learning.dataset.options import (
     DatasetOptions,
     configured_options,
 )
-from learning_pipeline.learning.dataset.publishing import write_dataset
+from learning_pipeline.learning.dataset.publishing import (
+    dataset_folder,
+    kept_manifest_path,
+    write_dataset,
+)
 from learning_pipeline.learning.dataset.writing import Output, export_dataset
 
 __all__ = [
@@ -23,8 +27,10 @@ __all__ = [
     "Filters",
     "Output",
     "configured_options",
+    "dataset_folder",
     "differing_files",
     "export_dataset",
+    "kept_manifest_path",
     "read_manifest",
     "write_dataset",
 ]

@@ -35,6 +35,16 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.manifest.json")
 
 
+def dataset_folder(state_dir: Path) -> Path:
+    """Where the newest dataset is kept."""
+    return state_dir / NAME
+
+
+def kept_manifest_path(state_dir: Path) -> Path:
+    """Where the manifest of the newest dataset is kept."""
+    return manifest_path(dataset_folder(state_dir) / NAME)
+
+
 def write_files(
     store: Store, options: DatasetOptions, paths: Mapping[str, Path], manifest: Path
 ) -> DatasetManifest:
