@@ -71,6 +71,7 @@ def _tables(facts: ReportFacts) -> Iterator[tuple[str, list[str], list[list[str]
         shown_bytes,
         shown_label,
     )
+    from learning_pipeline.learning.report.wording import row_count  # noqa: PLC0415
 
     yield (
         "Stages",
@@ -82,7 +83,7 @@ def _tables(facts: ReportFacts) -> Iterator[tuple[str, list[str], list[list[str]
                 if each.lag_bytes is None
                 else shown_bytes(each.lag_bytes),
                 f"{each.behind_count:,}",
-                f"{each.row_count:,}",
+                f"{row_count(facts, each):,}",
             ]
             for each in facts.files.stages
         ],

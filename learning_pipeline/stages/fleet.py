@@ -30,7 +30,8 @@ class StageProgress(msgspec.Struct, frozen=True, kw_only=True):
         behind_count: Files in which it is behind.
         event_count: Events that it has read, over all files that it has ever begun;
             none where it reads what another stage has made.
-        row_count: Rows that it has made or taken over.
+        row_count: Rows that it has made or taken over; duplicates too, where it takes
+            examples over.
         dead_letter_count: Records that it could not process.
         lost_bytes: Bytes, at least, that went away before it read them.
     """

@@ -170,8 +170,8 @@ def _forget_index(connection: sa.Connection) -> None:
         StagePlace(connection, INDEX_STAGE, partition).follow(None, dry_run=False)
 
 
-def example_places(store: Store) -> Iterator[ExamplePlace]:
-    """All examples by content hash, each with whether the index must have it."""
+def is_passed_by() -> sa.ColumnElement[bool]:
+    """Whether the index stage has come past a row of `finetuning_examples`."""
     reached = (
         sa.union_all(
             *(
@@ -185,12 +185,17 @@ def example_places(store: Store) -> Iterator[ExamplePlace]:
         .alias("reached")
     )
     table = finetuning_examples
-    waits = sa.exists().where(index_changes.c.content_hash == table.c.content_hash)
-    passed = sa.exists().where(
+    return sa.exists().where(
         reached.c.partition_id == table.c.partition_id,
         reached.c.generation == table.c.generation,
         reached.c.offset > table.c.offset,
     )
+
+
+def example_places(store: Store) -> Iterator[ExamplePlace]:
+    """All examples by content hash, each with whether the index must have it."""
+    table = finetuning_examples
+    waits = sa.exists().where(index_changes.c.content_hash == table.c.content_hash)
     query = (
         sa.select(
             table.c.content_hash,
@@ -198,7 +203,7 @@ def example_places(store: Store) -> Iterator[ExamplePlace]:
             table.c.generation,
             table.c.offset,
             table.c.ordinal,
-            sa.and_(passed, sa.not_(waits)).label("is_due"),
+            sa.and_(is_passed_by(), sa.not_(waits)).label("is_due"),
         )
         .join(partitions, partitions.c.id == table.c.partition_id)
         .where(sa.not_(table.c.is_duplicate))

@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from learning_pipeline.store.chunks import by_code_point
+from learning_pipeline.store.index_feed import is_passed_by
 from learning_pipeline.store.report_days import (
     DayCount,
     DayMeasures,
@@ -73,6 +74,7 @@ class ReportCounts(msgspec.Struct, frozen=True, kw_only=True):
         pattern_count: Patterns.
         example_count: Examples: one per content.
         duplicate_count: Quality patterns whose content is that of an example.
+        indexed_count: Examples that the search index was given.
         kinds: Those of the most patterns.
         days: The last days with examples, oldest first.
         undated_count: Examples whose event does not say when it was.
@@ -86,6 +88,7 @@ class ReportCounts(msgspec.Struct, frozen=True, kw_only=True):
     pattern_count: int
     example_count: int
     duplicate_count: int
+    indexed_count: int
     kinds: list[KindCount]
     days: list[DayCount]
     undated_count: int
@@ -110,6 +113,7 @@ def read_counts(store: Store, *, today: str) -> ReportCounts:
             pattern_count=_count(connection, patterns),
             example_count=example_count,
             duplicate_count=duplicate_count,
+            indexed_count=_indexed(connection),
             kinds=_kinds(connection),
             days=days.last,
             undated_count=days.undated_count,
@@ -168,6 +172,15 @@ def examples_and_duplicates(
     )
     row_count, example_count = connection.execute(query).one()
     return int(example_count), int(row_count) - int(example_count)
+
+
+def _indexed(connection: sa.Connection) -> int:
+    # Those of which it was told a change count along: that is soon made.
+    is_one = sa.case((is_passed_by(), is_example()), else_=sa.literal_column("0"))
+    query = sa.select(sa.func.coalesce(sa.func.sum(is_one), 0)).select_from(
+        finetuning_examples
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _kinds(connection: sa.Connection) -> list[KindCount]:

@@ -23,6 +23,7 @@ from learning_pipeline_tests.learning.learned import write_lines
 pytestmark = pytest.mark.sweep
 
 KEY = "reported.jsonl"
+UNREAD_KEY = "telemetry_of_an_agent_that_nobody_has_looked_at_yet.jsonl"
 HOSTILE = "a|b $x^2$ <img src=x onerror=alert(1)> \u554f\u984c"
 
 
@@ -63,6 +64,7 @@ def learned_all(dev: Dev) -> str:
         timestamp="2026-06-08T12:00:00Z",
     )
     write_lines(dev.pipeline.telemetry, KEY, [refused])
+    write_lines(dev.pipeline.telemetry, UNREAD_KEY, REAL_LINES[:1])
     add_partition(dev, KEY)
     launch_job(dev, "learn", tags={"dagster/partition": KEY})
     return KEY
@@ -79,7 +81,7 @@ def reported(dev: Dev, learned_all: str) -> str:
 def test_the_reports_page_has_its_summary_and_tables(
     ui: DagsterUI, learned_all: str
 ) -> None:
-    """Names from telemetry stand there as they are spelled."""
+    """Names from telemetry stand there as they are spelled, and none is too wide."""
     ui.open_asset("learning_report")
     page = ui.page
     expect(page.get_by_text("45 examples and 0 duplicates")).to_be_visible()
@@ -93,6 +95,13 @@ def test_the_reports_page_has_its_summary_and_tables(
     for cell in (learned_all, "optimization_proposals", "agent_step_complete", HOSTILE):
         expect(page.get_by_role("cell", name=cell, exact=True).first).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
+    # What is wider is hidden behind the panel beside the list.
+    panel = page.get_by_text("Definition", exact=True).bounding_box()
+    assert panel is not None
+    for table in page.locator("table").all():
+        box = table.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] < panel["x"], table.inner_text()
     ui.screenshot("report")
 
 

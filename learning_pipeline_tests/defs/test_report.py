@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_everything_about_the_real_file_is_in_the_metadata(bench: Workbench) -> 
     }
     assert tables == TABLES
     [file] = rows(found["files"])
-    assert (file["file"], file["percent"], file["patterns"]) == ("real.jsonl", 100, 46)
+    assert file == {"file": "real.jsonl", "progress": "100.0 %; 46 patterns"}
     assert [row["stage"] for row in rows(found["stages"])] == list(ALL_STAGES)
     [kind] = rows(found["patterns_by_kind"])
     assert kind == {"kind": "agent_step_complete", "patterns": 46, "examples": 44}
@@ -179,7 +180,8 @@ def test_a_report_comes_out_while_everything_else_is_down(
     state = next(
         row for row in rows(found["dependencies"]) if row["service"] == "qdrant"
     )
-    assert (state["state"], state["last_opened"][:2]) == ("open", "20")
+    assert state["state"].startswith("open, opened at 20")
+    assert "nobody | answers" in state["state"]
     summary = str(found["summary"].value)
     assert "qdrant is open since" in summary
     assert r"\<b\>\[here\]" in summary
@@ -196,10 +198,58 @@ def test_of_many_files_the_worst_are_listed(
     assert bench.run(["3.jsonl"]).success
     found = reported(bench)
     assert [row["file"] for row in rows(found["files"])] == ["2.jsonl", "1.jsonl"]
-    assert rows(found["files"])[0]["unread"] == "54 B (interaction_patterns)"
+    progress = "0.0 %; 54 B unread by interaction patterns; 0 patterns"
+    assert rows(found["files"])[0]["progress"] == progress
     assert found["file_count"].value == 4
     assert found["behind_file_count"].value == 3
     assert rows(found["stages"])[0]["unread"] == "108 B in 3 files"
+
+
+def test_of_the_index_points_are_told_not_duplicates(bench: Workbench) -> None:
+    """A point per example, whatever else it was taken past."""
+    lines = bench.copy_real_file()
+    bench.write("same.jsonl", (bench.pipeline.telemetry / lines).read_bytes() + b"{}\n")
+    assert bench.run([lines]).success
+    assert bench.run(["same.jsonl"]).success
+    found = reported(bench)
+    assert found["duplicate_count"].value == REAL_QUALITY
+    made = {row["stage"]: row["rows"] for row in rows(found["stages"])}
+    assert made["finetuning_examples"] == 2 * REAL_QUALITY
+    assert made["pattern_index"] == REAL_QUALITY
+
+
+def longest_run(text: object) -> int:
+    """The most characters in which no line can be broken."""
+    return max(map(len, re.split(r"[\s-]", str(text))), default=0)
+
+
+def test_tables_are_narrow_whatever_names_there_are(bench: Workbench) -> None:
+    """So that a page shows all of them, without being scrolled aside."""
+    name = f"{'f' * 70}.jsonl"
+    event = {
+        "event": "task_failed",
+        "backend": "b" * 190,
+        "total_iterations": 8,
+        "adaptive_limit_used": 8,
+        "task": {"prompt": "x", "type": "t" * 190},
+        "latency_ms": 123_456,
+    }
+    bench.write(name, json.dumps(event).encode() + b"\n[]\n")
+    assert bench.run([name]).success
+    fail_once(bench, "e" * 200)
+    found = reported(bench)
+    for table in TABLES - {"patterns_by_kind"}:
+        assert rows(found[table]), table
+        columns = dict(rows(found[table])[0])
+        widths = [
+            max(
+                longest_run(row[column])
+                for row in [*rows(found[table]), {column: column}]
+            )
+            for column in columns
+        ]
+        # The borders of a column are as wide as two characters.
+        assert sum(widths) + 2 * len(widths) <= 43, (table, widths)
 
 
 def test_a_damaged_state_database_fails_the_report_with_the_remedy(

@@ -35,6 +35,7 @@ class ExampleFacts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         example_count: Examples: one per content.
         duplicate_count: Quality patterns whose content is that of an example.
+        indexed_count: Examples that the search index was given.
         training_threshold: From how many on training is worth while.
         training_threshold_reached: Whether there are as many.
         undated_count: Examples whose event does not say when it was.
@@ -44,6 +45,7 @@ class ExampleFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     example_count: int
     duplicate_count: int
+    indexed_count: int
     training_threshold: int
     training_threshold_reached: bool
     undated_count: int

@@ -83,6 +83,7 @@ def _examples(counts: ReportCounts, threshold: int) -> ExampleFacts:
     return ExampleFacts(
         example_count=counts.example_count,
         duplicate_count=counts.duplicate_count,
+        indexed_count=counts.indexed_count,
         training_threshold=threshold,
         training_threshold_reached=counts.example_count >= threshold,
         undated_count=counts.undated_count,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 NONE_STATED: Final = "(none)"
 MAX_LABEL_CHARS: Final = 80
+MAX_NARROW_CHARS: Final = 200
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
@@ -35,6 +37,24 @@ def shown_label(text: str | None, max_chars: int = MAX_LABEL_CHARS) -> str:
     label = "".join(seen) or NONE_STATED
     # What is literally called so is told from what is called nothing.
     return f'"{text}"' if text == NONE_STATED else label
+
+
+def shown_narrow(text: str | None, max_run_chars: int) -> str:
+    """Return a name as `shown_label` does, for a narrow column.
+
+    Args:
+        text: Of whatever characters; None: none was stated.
+        max_run_chars: A line can be broken at spaces and hyphens; what is longer
+            between two of them loses its middle.
+    """
+    head = max_run_chars // 3
+    tail = max_run_chars - head - 1
+
+    def cut(run: re.Match[str]) -> str:
+        return f"{run[0][:head]}…{run[0][-tail:]}"
+
+    label = shown_label(text, MAX_NARROW_CHARS)
+    return re.sub(rf"[^\s-]{{{max_run_chars + 1},}}", cut, label)
 
 
 def shown_bytes(count: float) -> str:

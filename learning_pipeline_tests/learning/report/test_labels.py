@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -12,6 +13,7 @@ from learning_pipeline.learning.report.labels import (
     NONE_STATED,
     shown_bytes,
     shown_label,
+    shown_narrow,
 )
 
 
@@ -24,6 +26,26 @@ def test_a_label_is_one_short_line_of_visible_characters(
     assert label == NONE_STATED or 1 <= len(label) <= max_chars
     assert label.splitlines() == [label]
     assert not [each for each in label if unicodedata.category(each) in {"Cc", "Cf"}]
+
+
+@given(st.none() | st.text(), st.integers(6, 40))
+def test_a_narrow_label_can_be_broken_everywhere(
+    text: str | None, max_run_chars: int
+) -> None:
+    """No run between spaces and hyphens is longer; short ones stay."""
+    label = shown_narrow(text, max_run_chars)
+    assert max(map(len, re.split(r"[\s-]", label))) <= max_run_chars
+    if max(map(len, re.split(r"[\s-]", shown_label(text)))) <= max_run_chars:
+        assert label.startswith(shown_label(text).removesuffix("…"))
+
+
+def test_a_long_name_loses_its_middle() -> None:
+    """The end of a path tells more than its beginning."""
+    assert (
+        shown_narrow("agents/eu-1/telemetry.jsonl", 22) == "agents/eu-1/telemetry.jsonl"
+    )
+    assert shown_narrow("a-telemetry_of_some_agents.jsonl", 16) == "a-telem…ents.jsonl"
+    assert shown_narrow(None, 16) == NONE_STATED
 
 
 def test_a_usual_name_stays_as_it_is() -> None:
