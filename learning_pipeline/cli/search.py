@@ -30,7 +30,10 @@ EXCERPT_CHARS = 300
 )
 @click.option("--kind", "kinds", multiple=True, help="Of this kind; repeatable.")
 @click.option(
-    "--backend", "backends", multiple=True, help="Answered by this one; repeatable."
+    "--backend",
+    "backends",
+    multiple=True,
+    help="Answered by this one, `(none)`: by none that is stated; repeatable.",
 )
 @click.option(
     "--partition", "partitions", multiple=True, help="From this file; repeatable."

@@ -37,7 +37,8 @@ class SearchConfig(dg.Config):
     )
     kinds: list[str] = Field(default=[], description="Of events of these kinds.")
     backends: list[str] = Field(
-        default=[], description="Answered by these backends or models."
+        default=[],
+        description="Answered by these backends or models; `(none)`: by none stated.",
     )
     partitions: list[str] = Field(default=[], description="From these files.")
     since: str = Field(

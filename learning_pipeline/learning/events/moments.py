@@ -33,6 +33,6 @@ def canonical_moment(moment: datetime | str | None) -> str | None:
 
 def _none(moment: object) -> ConfigurationError:
     return ConfigurationError(
-        f"{str(moment)[:100]!r} is no moment: give a datetime, or text like "
+        f"{str(moment)[:100]!r} is no date or time: give a datetime, or text like "
         "2026-05-28 or 2026-05-28T18:00"
     )

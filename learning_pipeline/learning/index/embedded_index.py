@@ -12,6 +12,7 @@ import qdrant_edge as edge
 from learning_pipeline.errors import IndexChangedError, PatternIndexError
 from learning_pipeline.learning.index.interface import SearchResult
 from learning_pipeline.learning.index.points import (
+    BACKEND_FIELD,
     DENSE,
     FUSION_K,
     KEYWORD_FIELDS,
@@ -28,6 +29,7 @@ from learning_pipeline.learning.index.points import (
     rfc3339,
 )
 from learning_pipeline.learning.index.vectors import Kind, QueryVectors
+from learning_pipeline.store.chunks import NONE_STATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -206,7 +208,7 @@ def _filter(among: SearchFilter | None) -> edge.Filter | None:
     if among is None:
         return None
     conditions: list[Any] = [
-        edge.FieldCondition(key=name, match=edge.MatchAny(list(values)))
+        _any_of(name, values)
         for name, values in zip(
             KEYWORD_FIELDS,
             (among.kinds, among.backends, among.partitions),
@@ -221,3 +223,10 @@ def _filter(among: SearchFilter | None) -> edge.Filter | None:
         )
         conditions.append(edge.FieldCondition(key=TIME_FIELD, range=between))
     return edge.Filter(must=conditions) if conditions else None
+
+
+def _any_of(name: str, values: Sequence[str]) -> edge.FieldCondition | edge.Filter:
+    stated = edge.FieldCondition(key=name, match=edge.MatchAny(list(values)))
+    if name != BACKEND_FIELD or NONE_STATED not in values:
+        return stated
+    return edge.Filter(should=[stated, edge.IsEmptyCondition(name)])

@@ -28,7 +28,7 @@ class SearchFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kinds: Of one of these kinds.
-        backends: Answered by one of these backends.
+        backends: Answered by one of these backends; `(none)`: by none that is stated.
         partitions: From one of these partitions.
         since: Happened then or later; with a time zone.
         until: Happened before then; with a time zone. One that does not say when it

@@ -22,7 +22,8 @@ DENSE: Final = "dense"
 """Name of the vector by meaning."""
 
 PLACE_FIELDS: Final = ("content_hash", "partition", "generation", "offset", "ordinal")
-KEYWORD_FIELDS: Final = ("kind", "backend", "partition")
+BACKEND_FIELD: Final = "backend"
+KEYWORD_FIELDS: Final = ("kind", BACKEND_FIELD, "partition")
 TIME_FIELD: Final = "timestamp"
 
 POINTS_PER_UPDATE: Final = 1_000
@@ -62,7 +63,7 @@ def payload_of(example: Example) -> dict[str, Any]:
         "ordinal": example.ordinal,
     }
     if example.backend is not None:
-        payload["backend"] = example.backend
+        payload[BACKEND_FIELD] = example.backend
     if example.event_timestamp is not None:
         payload["timestamp"] = example.event_timestamp
     return payload

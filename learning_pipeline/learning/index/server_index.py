@@ -8,6 +8,7 @@ from qdrant_client import models
 
 from learning_pipeline.learning.index.interface import SearchResult
 from learning_pipeline.learning.index.points import (
+    BACKEND_FIELD,
     DENSE,
     FUSION_K,
     KEYWORD_FIELDS,
@@ -24,6 +25,7 @@ from learning_pipeline.learning.index.points import (
     rfc3339,
 )
 from learning_pipeline.learning.index.vectors import Kind, QueryVectors, Vectorizer
+from learning_pipeline.store.chunks import NONE_STATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -187,7 +189,7 @@ def _filter(among: SearchFilter | None) -> models.Filter | None:
     if among is None:
         return None
     conditions: list[Any] = [
-        models.FieldCondition(key=name, match=models.MatchAny(any=list(values)))
+        _any_of(name, values)
         for name, values in zip(
             KEYWORD_FIELDS,
             (among.kinds, among.backends, among.partitions),
@@ -202,3 +204,11 @@ def _filter(among: SearchFilter | None) -> models.Filter | None:
         between = models.DatetimeRange(gte=among.since, lt=among.until)
         conditions.append(models.FieldCondition(key=TIME_FIELD, range=between))
     return models.Filter(must=conditions) if conditions else None
+
+
+def _any_of(name: str, values: Sequence[str]) -> models.FieldCondition | models.Filter:
+    stated = models.FieldCondition(key=name, match=models.MatchAny(any=list(values)))
+    if name != BACKEND_FIELD or NONE_STATED not in values:
+        return stated
+    field = models.PayloadField(key=name)
+    return models.Filter(should=[stated, models.IsEmptyCondition(is_empty=field)])

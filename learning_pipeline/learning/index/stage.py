@@ -183,10 +183,12 @@ def is_known(store: Store, home: IndexHome) -> bool:
         return False
     there = home.identity()
     if there is None:
+        what = "is gone"
+        if known.target != home.target:
+            what = f"is not there; the last one written to was {known.target}"
         message = (
-            f"the index {home.target} is not there; the last one written to was "
-            f"{known.target}. Nothing is lost: `learning-pipeline index rebuild` makes "
-            "it again of what was learned"
+            f"the index {home.target} {what}. Nothing is lost: `learning-pipeline "
+            "index rebuild` makes it again of what was learned"
         )
         raise IndexMissingError(message)
     if known.index_id != there.index_id:

@@ -197,6 +197,7 @@ def test_filters_leave_only_what_they_say(home: IndexHome) -> None:
                 example(1, event_timestamp=moments[1], kind="error_resolution"),
                 example(2, event_timestamp=moments[2], backend="gpt"),
                 example(3, event_timestamp=moments[3], partition="b/ö.jsonl"),
+                example(4, event_timestamp=None, backend=None),
             ]
         )
 
@@ -207,10 +208,13 @@ def test_filters_leave_only_what_they_say(home: IndexHome) -> None:
 
         january = datetime(2026, 1, 1, tzinfo=UTC)
         february = datetime(2026, 2, 1, tzinfo=UTC)
-        assert found() == {1, 2, 3}
+        assert found() == {1, 2, 3, 4}
         assert found(kinds=("error_resolution",)) == {1}
-        assert found(kinds=("error_resolution", "task_completed")) == {1, 2, 3}
+        assert found(kinds=("error_resolution", "task_completed")) == {1, 2, 3, 4}
         assert found(backends=("gpt",)) == {2}
+        assert found(backends=("(none)",)) == {4}
+        assert found(backends=("(none)", "gpt")) == {2, 4}
+        assert found(kinds=("(none)",)) == set()
         assert found(partitions=("b/ö.jsonl",)) == {3}
         assert found(since=january) == {1, 2}
         assert found(since=february) == {2}
