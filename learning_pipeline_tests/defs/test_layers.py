@@ -23,6 +23,7 @@ LAYERS = {
     "telemetry": 2,
     "settings": 1,
     "logs": 1,
+    "connection_settings": 0,
     "model": 0,
     "errors": 0,
     "steps": 0,
