@@ -8,15 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
-from dagster import DagsterInstance
 from filelock import FileLock
 
-from learning_pipeline.defs.partitions import telemetry_files
 from learning_pipeline.errors import ConfigurationError
 from learning_pipeline.learning.atomic_file import atomic_file
 from learning_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _YAML = "dagster.yaml"
 _DATABASES = ("history", "schedules")
@@ -80,6 +81,12 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     Raises:
         ConfigurationError: Dagster cannot use its home.
     """
+    # It reads the settings; wrong ones are to be told by the command. And Dagster takes
+    # a while to import.
+    from dagster import DagsterInstance  # noqa: PLC0415
+
+    from learning_pipeline.defs.partitions import telemetry_files  # noqa: PLC0415
+
     home = dagster_home(settings)
     try:
         if home.parent == settings.state_dir.absolute():
@@ -108,6 +115,8 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def _make_databases(home: Path) -> None:
     # Dagster makes them table by table, and never completes what a kill left
     # half-made: so they are made elsewhere and put in place by a rename.
+    from dagster import DagsterInstance  # noqa: PLC0415
+
     if all((home / name).exists() for name in _DATABASES):
         return
     for left in home.glob(f"{_MAKING}*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -252,3 +253,27 @@ def test_a_pipe_that_closes_early_is_no_traceback(
     )
     assert len(completed.stdout) == 1
     assert completed.stderr == b""
+
+
+def test_wrong_usage_and_help_do_not_wait_for_dagster() -> None:
+    """It takes longer to import than all else; only what runs assets needs it."""
+    code = "import learning_pipeline.cli, sys; sys.exit('dagster' in sys.modules)"
+    completed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert completed.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["process", "dev", "status", "report", "doctor"])
+def test_a_wrong_setting_is_told_in_a_line(pipeline: Pipeline, command: str) -> None:
+    """Also one that Dagster's definitions read."""
+    wrong = {"LEARNING_PIPELINE_SENSOR_SECONDS": "0"}
+    process = subprocess.run(
+        [COMMAND, command],
+        env={**pipeline.environment, **wrong},
+        cwd=pipeline.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("Error: LEARNING_PIPELINE_SENSOR_SECONDS: ")
