@@ -30,6 +30,8 @@ def rebuild() -> None:
     is lost or read. Interrupted, run it again, or `process`, which goes on.
     """
     from learning_pipeline.cli.progress import ProgressDisplay  # noqa: PLC0415
+    from learning_pipeline.learning.breakers import Breakers  # noqa: PLC0415
+    from learning_pipeline.learning.index import index_home  # noqa: PLC0415
     from learning_pipeline.learning.index.rebuilding import (  # noqa: PLC0415
         index_everything,
         start_anew,
@@ -39,8 +41,13 @@ def rebuild() -> None:
     with stored_so_far(settings) as store:
         target = start_anew(store, settings)
         with ProgressDisplay() as display:
-            count = index_everything(store, settings, display)
-    click.echo(f"{count} rows indexed in {target}.")
+            index_everything(store, settings, display)
+        with (
+            index_home(settings, Breakers(store, settings)) as home,
+            home.open("count the points") as opened,
+        ):
+            point_count = opened.count()
+    click.echo(f"{point_count} examples indexed in {target}.")
 
 
 @index.command()

@@ -42,9 +42,12 @@ def start_anew(store: Store, settings: Settings) -> str:
 def index_everything(
     store: Store, settings: Settings, on_commit: Callable[[Progress], None]
 ) -> int:
-    """Index what is not indexed yet, of all files; gives how many examples that were.
+    """Index what is not indexed yet, of all files.
 
     Killed in between, the next one, or the next run of `pattern_index`, goes on.
+
+    Returns:
+        How many rows it looked at; a duplicate of an example is one, and no point.
     """
     claims: list[Claim] = []
     count = 0
