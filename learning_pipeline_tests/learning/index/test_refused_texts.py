@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from learning_pipeline.errors import ConfigurationError
 from learning_pipeline.learning.index.embeddings import Embeddings
@@ -47,7 +48,6 @@ def test_a_refused_text_is_left_out_of_its_batch(
     http_server: ScriptedServer,
     embeddings: Embeddings,
     status: int,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All others have their meaning; the log says how many have none, not which."""
     http_server.answer = refusing(
@@ -55,33 +55,38 @@ def test_a_refused_text_is_left_out_of_its_batch(
     )
     texts = [*TEXTS]
     texts[17] = "POISON secret"
-    vectors = embed(embeddings, texts)
+    with capture_logs() as logged:
+        vectors = embed(embeddings, texts)
     assert vectors[17] is None
     others = [*range(17), *range(18, 40)]
     assert [vectors[n] for n in others] == [embedding(texts[n]) for n in others]
     assert len(http_server.requests) < 20
-    logged = capsys.readouterr().out
-    assert "embeddings_refused_texts" in logged
-    assert "by_words_only_count=1" in logged
-    assert "secret" not in logged
+    assert logged == [
+        {
+            "event": "embeddings_refused_texts",
+            "log_level": "warning",
+            "shortened_count": 0,
+            "by_words_only_count": 1,
+        }
+    ]
 
 
 def test_a_text_that_is_too_long_is_shortened(
     http_server: ScriptedServer,
     embeddings: Embeddings,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its beginning says more than nothing."""
     http_server.answer = refusing(
         400, lambda texts: any(len(text) > 300 for text in texts)
     )
-    vectors = embed(embeddings, ["short", "ab" * 500, "short too"])
+    with capture_logs() as logged:
+        vectors = embed(embeddings, ["short", "ab" * 500, "short too"])
     assert vectors == [
         embedding("short"),
         embedding("ab" * 125),
         embedding("short too"),
     ]
-    assert "shortened_count=1" in capsys.readouterr().out
+    assert [each["shortened_count"] for each in logged] == [1]
 
 
 def test_a_batch_that_is_too_large_is_halved(
