@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL, make_url
 
+from learning_pipeline import logs
 from learning_pipeline.store import Store
 
 # How long an example takes says nothing here: no test is timed.
@@ -22,6 +23,12 @@ settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def logs_of_a_run() -> None:
+    """Logs go where those of a run go, whichever tests ran before in this process."""
+    logs.configure()
 
 
 @contextmanager
