@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_OF_THE_SYSTEM = (Path("/dev"), Path("/proc"))
+from learning_pipeline.store.backup import sync_folder
+
+_OF_THE_SHELL = frozenset(map(Path, ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc")))
 
 
 @contextlib.contextmanager
@@ -54,9 +56,10 @@ def is_stream(path: Path) -> bool:
         return False
     if stat.S_ISDIR(kind):
         return False
-    # What the shell redirected /dev/stdout to is its file, not ours to replace.
-    parents = path.absolute().parents
-    return not stat.S_ISREG(kind) or any(each in parents for each in _OF_THE_SYSTEM)
+    # What the shell redirected these to is its file, not ours to replace.
+    path = path.absolute()
+    is_of_the_shell = not _OF_THE_SHELL.isdisjoint((path, *path.parents))
+    return not stat.S_ISREG(kind) or is_of_the_shell
 
 
 @contextlib.contextmanager
@@ -87,12 +90,3 @@ def _replaced(path: Path, *, synced: bool) -> Iterator[BinaryIO]:
         raise
     if synced:
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to stable storage."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

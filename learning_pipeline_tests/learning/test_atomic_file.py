@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -86,6 +87,18 @@ def test_streams_are_told_from_files(
     assert not is_stream(tmp_path / "not there")
     (tmp_path / "file").touch()
     assert not is_stream(tmp_path / "file")
+
+
+def test_a_file_in_memory_is_a_file() -> None:
+    """What lies in /dev/shm is replaced whole as anywhere else."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "a"
+        path.write_bytes(b"old")
+        assert not is_stream(path)
+        with atomic_file(path) as file:
+            file.write(b"new")
+            assert path.read_bytes() == b"old"
+        assert path.read_bytes() == b"new"
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

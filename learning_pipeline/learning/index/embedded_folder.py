@@ -12,9 +12,10 @@ import msgspec
 
 from learning_pipeline import logs
 from learning_pipeline.errors import IndexDamagedError
-from learning_pipeline.learning.atomic_file import atomic_file, sync_folder
+from learning_pipeline.learning.atomic_file import atomic_file
 from learning_pipeline.learning.index.vectors import REBUILD
 from learning_pipeline.store import IndexIdentity
+from learning_pipeline.store.backup import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
