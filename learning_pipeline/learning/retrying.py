@@ -7,13 +7,10 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from learning_pipeline.errors import DependencyUnavailableError
 from learning_pipeline.learning.deadline import MeanwhileError, pause
-
-if TYPE_CHECKING:
-    from learning_pipeline.learning.breakers import Breaker
 
 ATTEMPTS: Final = 3
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -33,7 +30,7 @@ class Call(Protocol):
 
 
 def guarded(
-    breaker: Breaker,
+    call: Call,
     request: Callable[[], Result],
     *,
     attempts: int = ATTEMPTS,
@@ -45,33 +42,11 @@ def guarded(
     Each try counts for the breaker, and when that opens there is no other.
 
     Args:
-        breaker: The dependency's.
+        call: The dependency's `Breaker.call`, or what stands in its place.
         request: Harmless to repeat.
         attempts: At most so many tries.
         wait_seconds: Before the second try; doubled from then on.
         meanwhile: Done while it waits for the next try, a few times a second.
-
-    Raises:
-        DependencyUnavailableError: The last try failed, or was not made.
-    """
-    return retried(
-        breaker.call,
-        request,
-        attempts=attempts,
-        wait_seconds=wait_seconds,
-        meanwhile=meanwhile,
-    )
-
-
-def retried(
-    call: Call,
-    request: Callable[[], Result],
-    *,
-    attempts: int = ATTEMPTS,
-    wait_seconds: float = FIRST_WAIT_SECONDS,
-    meanwhile: Meanwhile | None = None,
-) -> Result:
-    """The same, with anything in the breaker's place.
 
     Raises:
         DependencyUnavailableError: The last try failed, or was not made.

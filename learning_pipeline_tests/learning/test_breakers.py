@@ -258,7 +258,7 @@ def test_nothing_is_waited_for_once_it_has_opened(
     fail(breakers, dependency, 2)
     began = time.monotonic()
     with pytest.raises(DependencyUnavailableError):
-        guarded(breakers.of(QDRANT), dependency, wait_seconds=30)
+        guarded(breakers.of(QDRANT).call, dependency, wait_seconds=30)
     assert time.monotonic() - began < 10
     assert dependency.call_count == 3
 

@@ -127,7 +127,7 @@ class Embeddings:
         for start in range(0, len(texts), self.batch):
             cut = [text[: self.max_chars] for text in texts[start : start + self.batch]]
             vectors += guarded(
-                self._breaker,
+                self._breaker.call,
                 lambda: self._request(cut, meanwhile),  # noqa: B023 - called at once
                 attempts=attempts,
                 wait_seconds=self._wait_seconds,

@@ -91,7 +91,7 @@ class ServerCalls:
             ConfigurationError: It refuses, such as a wrong key.
         """
         return guarded(
-            self._breaker,
+            self._breaker.call,
             functools.partial(self._request, method, arguments),
             wait_seconds=self._wait_seconds,
         )

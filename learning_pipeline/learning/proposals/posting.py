@@ -28,7 +28,7 @@ from learning_pipeline.learning.retrying import (
     FIRST_WAIT_SECONDS,
     Call,
     Result,
-    retried,
+    guarded,
     retry_after_seconds,
 )
 from learning_pipeline.store import Store, utc_now
@@ -166,7 +166,7 @@ class _Endpoint:
         self._in_time = TimedRequests(policy.timeout_seconds)
 
     def post(self, proposal: Proposal) -> None:
-        retried(
+        guarded(
             self._call,
             lambda: self._post_once(proposal),
             attempts=self._policy.attempt_count,
