@@ -17,6 +17,7 @@ from learning_pipeline.cli.output import (
 )
 from learning_pipeline.cli.stored import stored_so_far
 from learning_pipeline.settings import load_settings
+from learning_pipeline.store.chunks import NONE_STATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 GROUPS: Final = ("day", "kind", "backend", "task_type", "partition")
 DEFAULT_GROUPS: Final = ("day", "kind", "backend")
 CHUNK_ROWS: Final = 10_000
-
-NONE_STATED: Final = "(none)"
 
 _since = click.option(
     "--since",

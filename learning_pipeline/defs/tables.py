@@ -7,7 +7,7 @@ from typing import Final
 
 import dagster as dg
 
-from learning_pipeline.learning.report.labels import NONE_STATED
+from learning_pipeline.store.chunks import NONE_STATED
 
 Cell = str | int | float | bool | None
 

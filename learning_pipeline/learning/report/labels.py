@@ -6,7 +6,8 @@ import re
 import unicodedata
 from typing import Final
 
-NONE_STATED: Final = "(none)"
+from learning_pipeline.store.chunks import NONE_STATED
+
 MAX_LABEL_CHARS: Final = 80
 MAX_NARROW_CHARS: Final = 200
 

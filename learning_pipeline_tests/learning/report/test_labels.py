@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_pipeline.learning.report.labels import (
-    NONE_STATED,
     shown_bytes,
     shown_label,
     shown_narrow,
 )
+from learning_pipeline.store.chunks import NONE_STATED
 
 
 @given(st.none() | st.text(), st.integers(2, 300))
